@@ -24,11 +24,16 @@ async fn read_until(done: &std::cell::Cell<bool>, service: &Service, notice: Not
         for facility in facilities(service, notice.exact()).await {
             let id = facility["facility_id"].as_str().expect("an id");
             let path = format!("/v1/facilities/{id}/summaries/today");
-            let answer = read(service, &path, notice.exact()).await;
-            let status = answer.status().as_u16();
-            let body = answer.text().await.unwrap_or_default();
-            // A facility may have been deleted since it was listed.
-            assert!([200, 404].contains(&status), "{path}: {status} {body}");
+            let mut status = 0;
+            // A facility may have been deleted since it was listed. While the figures cannot be
+            // had, 503 says so, and it is asked again.
+            wait_until("the figures can be had", async || {
+                let answer = read(service, &path, notice.exact()).await;
+                status = answer.status().as_u16();
+                status != 503
+            })
+            .await;
+            assert!([200, 404].contains(&status), "{path}: {status}");
             reads += 1;
         }
     }
