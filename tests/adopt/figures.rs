@@ -12,9 +12,12 @@ use crate::support::Service;
 /// name and its today, as the figure `facility`.
 pub type Figures = BTreeMap<(String, String, String, String), i64>;
 
-/// The figures that the answers for today and the last seven days have, and the owner's.
+/// The figures that the answers have, and the owner's.
 pub struct Comparison {
+    /// Those of single facilities, of today and the last seven days.
     pub answers: Figures,
+    /// Those of the list of today.
+    listed: Figures,
     pub owner: Figures,
 }
 
@@ -51,10 +54,24 @@ pub async fn facilities(service: &Service, freshness: &str) -> Vec<Value> {
     list["items"].as_array().expect("a list").clone()
 }
 
-/// The figures of all answers: every facility, its stock today, and deliveries and requests of the
-/// last seven days.
-async fn of_service(service: &Service, freshness: &str) -> Figures {
-    let mut figures = Figures::new();
+/// Adds the figures of one day to those that are known.
+fn add(figures: &mut Figures, key: &str, day: &Value, with_stock: bool) {
+    let date = day["date"].as_str().expect("a date");
+    for (blood_type, of_type) in day["by_blood_type"].as_object().into_iter().flatten() {
+        for figure in ["stock", "transferred", "requests"] {
+            let value = of_type[figure].as_i64().unwrap_or(0);
+            if value != 0 && (figure != "stock" || with_stock) {
+                let of = (key.to_owned(), date.into(), figure.into(), blood_type.clone());
+                figures.insert(of, value);
+            }
+        }
+    }
+}
+
+/// The figures of all answers about single facilities: every facility, its stock today, and
+/// deliveries and requests of the last seven days. The second are those of the list of today.
+async fn of_service(service: &Service, freshness: &str) -> (Figures, Figures) {
+    let (mut figures, mut keys) = (Figures::new(), BTreeMap::new());
     for facility in facilities(service, freshness).await {
         let path = format!("/v1/facilities/{}", facility["facility_id"].as_str().expect("an id"));
         // The list does not say which day it is there.
@@ -66,22 +83,22 @@ async fn of_service(service: &Service, freshness: &str) -> Figures {
         let status = answer.status();
         let range: Value = answer.json().await.expect("JSON");
         assert_eq!(status, 200, "{path}: {range}");
+        keys.insert(text("facility_id"), key.clone());
         figures.insert((key.clone(), today.clone(), "facility".into(), text("name")), 1);
         for day in range["items"].as_array().expect("days") {
-            let date = day["date"].as_str().expect("a date");
-            for (blood_type, of_type) in day["by_blood_type"].as_object().into_iter().flatten() {
-                for figure in ["stock", "transferred", "requests"] {
-                    let value = of_type[figure].as_i64().unwrap_or(0);
-                    // The stock of a past day is a record, which the owner does not keep.
-                    if value != 0 && (figure != "stock" || date == today) {
-                        let of = (key.clone(), date.into(), figure.into(), blood_type.clone());
-                        figures.insert(of, value);
-                    }
-                }
-            }
+            // The stock of a past day is a record, which the owner does not keep.
+            add(&mut figures, &key, day, day["date"] == today);
         }
     }
-    figures
+    let answer = read(service, "/v1/summaries/today?limit=500", freshness).await;
+    assert_eq!(answer.status(), 200);
+    let list: Value = answer.json().await.expect("JSON");
+    let mut listed = Figures::new();
+    for day in list["items"].as_array().expect("a list") {
+        let key = keys.get(day["facility_id"].as_str().expect("an id"));
+        add(&mut listed, key.map_or("not among the facilities", String::as_str), day, true);
+    }
+    (figures, listed)
 }
 
 /// Compares while nobody writes. Time goes on meanwhile, so that a unit may expire or a day begin:
@@ -89,30 +106,41 @@ async fn of_service(service: &Service, freshness: &str) -> Figures {
 pub async fn compare(service: &Service, freshness: &str, url: &str, query: &str) -> Comparison {
     loop {
         let before = of_owner(url, query).await;
-        let answers = of_service(service, freshness).await;
+        let (answers, listed) = of_service(service, freshness).await;
         let owner = of_owner(url, query).await;
-        if before == owner || answers == owner {
-            return Comparison { answers, owner };
+        if before == owner {
+            return Comparison { answers, listed, owner };
         }
     }
 }
 
+/// The figures of each facility's today.
+fn of_today(figures: &Figures) -> Figures {
+    let is_today = |key: &str, day: &str| {
+        let facility = figures.keys().find(|(of, _, figure, _)| of == key && figure == "facility");
+        facility.is_some_and(|(_, today, ..)| today == day)
+    };
+    let todays = figures
+        .iter()
+        .filter(|((key, day, figure, _), _)| figure != "facility" && is_today(key, day));
+    todays.map(|(key, value)| (key.clone(), *value)).collect()
+}
+
 impl Comparison {
     /// Each figure that differs: the owner's value, and that of the answers.
-    pub fn differences(&self) -> Vec<String> {
-        let keys = self.owner.keys().chain(self.answers.keys());
-        let mut differ: Vec<String> = keys
-            .filter(|key| self.owner.get(key) != self.answers.get(key))
-            .map(|key| {
-                format!(
-                    "{key:?}: owner {:?}, answer {:?}",
-                    self.owner.get(key),
-                    self.answers.get(key)
-                )
-            })
-            .collect();
-        differ.sort();
-        differ.dedup();
+    fn differences(&self) -> Vec<String> {
+        let mut differ = Vec::new();
+        for (what, answers, owner) in
+            [("answer", &self.answers, &self.owner), ("list", &self.listed, &of_today(&self.owner))]
+        {
+            let mut keys: Vec<_> = owner.keys().chain(answers.keys()).collect();
+            keys.sort();
+            keys.dedup();
+            keys.retain(|key| owner.get(key) != answers.get(key));
+            differ.extend(keys.into_iter().map(|key| {
+                format!("{key:?}: owner {:?}, {what} {:?}", owner.get(key), answers.get(key))
+            }));
+        }
         differ
     }
 
