@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{MAPPING, mapped, now, run, sources_of, today_of, with_key};
-use crate::steps::get;
+use crate::steps::{get, read};
 
 /// The mapping without the lists of one figure.
 fn without(list: &str) -> String {
@@ -128,5 +128,54 @@ async fn one_list_is_enough() {
     for command in [&["rebuild", "--all"][..], &["audit"]] {
         let exited = run(service.launch(), command).await;
         assert_eq!(exited.code, Some(0), "{}", exited.output);
+    }
+}
+
+/// A mapping whose tables have this alias, and columns with names of ours.
+fn clinics(alias: &str) -> String {
+    format!(
+        "[sources.facilities]\nfrom = \"public.clinic {alias}\"\nkey = \"{alias}.facility_id\"\n\
+         name = \"{alias}.date\"\ntimezone = \"{alias}.timezone\"\n[[sources.stock]]\nfrom = \
+         \"public.unit {alias}\"\nfacility = \"{alias}.key\"\nquantity = \"{alias}.stock\"\n"
+    )
+}
+
+/// The mapping's text stands inside our statements: an alias, or a column, that has a name of ours
+/// is still the owner's.
+#[tokio::test]
+async fn a_mapping_may_have_any_alias_and_names_of_columns() {
+    for alias in ["k", "key", "place", "held", "f", "one", "part"] {
+        let (launch, mut sql) = mapped(&clinics(alias)).await;
+        sql.run(
+            "CREATE TABLE public.clinic (facility_id uuid PRIMARY KEY, date text, timezone text)",
+        )
+        .await;
+        sql.run("CREATE TABLE public.unit (key uuid, stock integer)").await;
+        for zone in ["Africa/Accra", "Asia/Tokyo", "America/Lima"] {
+            let clinic = format!("(gen_random_uuid(), '{zone}', '{zone}')");
+            sql.run(format!("INSERT INTO public.clinic VALUES {clinic}")).await;
+        }
+        sql.run("INSERT INTO public.unit SELECT facility_id, 7 FROM public.clinic").await;
+        let exited = run(&launch, &["adopt", "check"]).await;
+        assert_eq!(exited.code, Some(0), "{alias}: {}", exited.output);
+        assert!(exited.output.contains("  today 21\n"), "{alias}: {}", exited.output);
+        let service = launch.start().await;
+        let list = get(&service, "/v1/facilities").await;
+        for facility in list["items"].as_array().expect("a list") {
+            let id = facility["facility_id"].as_str().expect("an id");
+            let path = format!("/v1/facilities/{id}");
+            let today = get(&service, &path).await["today"].clone();
+            let path = format!("{path}/summaries/today");
+            let answer = read(&service, &path, "no-cache").await;
+            let summary: Value = answer.json().await.expect("JSON");
+            assert_eq!(summary["total_stock"], 7, "{alias}: {facility}: {summary}");
+            assert_eq!(summary["date"], today, "{alias}: {facility}: {summary}");
+            let counted = sql.number(format!(
+                "SELECT count(*) FROM facility_summary.dashboard_daily_summary WHERE facility_id = \
+                 '{id}' AND day_start = (date::timestamp AT TIME ZONE '{}')",
+                facility["timezone"].as_str().expect("a zone")
+            ));
+            assert_eq!(counted.await, 1, "{alias}: {facility} has the day of another zone");
+        }
     }
 }

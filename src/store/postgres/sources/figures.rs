@@ -59,16 +59,19 @@ impl Branch {
     }
 }
 
-/// The zone of the facility `k.facility_id`, if it is mapped now.
+/// The zone of the facility `k.facility_id`, if it is mapped now. Beside the mapping's own text
+/// stand only names that no mapping has: any other could be one of its aliases.
 pub(super) fn zone(source: &FacilitySource) -> String {
     let FacilitySource { from, key, timezone, .. } = source;
     let condition = condition(source.r#where.as_deref());
     format!(
-        "SELECT coalesce(min(({timezone})::text), 'UTC'::text) AS timezone\n\
+        "SELECT held.timezone\n\
+         FROM (SELECT k.facility_id AS fs_id) AS facility_summary_place\n\
+         CROSS JOIN LATERAL (SELECT coalesce(min(({timezone})::text), 'UTC'::text) AS timezone\n\
          FROM {from}\n\
          WHERE ({key}) = (SELECT facility_key.key FROM facility_key WHERE facility_key.facility_id \
-         = k.facility_id){condition}\n\
-         HAVING count(*) > 0"
+         = facility_summary_place.fs_id){condition}\n\
+         HAVING count(*) > 0) AS held"
     )
 }
 

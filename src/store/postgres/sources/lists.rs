@@ -19,9 +19,14 @@ pub(super) struct ListOfRows {
     amount: String,
     /// When a row happened, and how the value stands for an instant; `None` for stock.
     at: Option<(String, TimeKind)>,
-    /// For stock: the condition that a unit is not expired, as of today in the zone `place.zone`.
+    /// For stock: the condition that a unit is not expired, as of today in the zone of
+    /// `facility_summary_place`.
     unexpired: String,
 }
+
+/// The zone of a row's facility. As in `figures`, only names that no mapping has stand beside its
+/// text.
+const ZONE: &str = "coalesce(facility_summary_place.zone, 'UTC')";
 
 /// The mapped facilities as `(key, name, zone)`.
 pub(super) fn places(source: &FacilitySource) -> String {
@@ -79,21 +84,22 @@ pub(super) fn lists(sources: &SourcesSettings) -> Vec<ListOfRows> {
     stock.chain(happened(true)).chain(happened(false)).collect()
 }
 
-/// The instant for which the value stands, where the facility's zone is `place.zone`.
+/// The instant for which the value stands, where the facility's zone is that of
+/// `facility_summary_place`.
 fn instant(value: &str, kind: &TimeKind) -> String {
     match kind {
         TimeKind::Instant => format!("({value})::timestamptz"),
         TimeKind::Utc => format!("(({value})::timestamp AT TIME ZONE 'UTC')"),
         TimeKind::Zone(zone) => format!("(({value})::timestamp AT TIME ZONE '{zone}')"),
         TimeKind::Local | TimeKind::Date => {
-            format!("(({value})::timestamp AT TIME ZONE coalesce(place.zone, 'UTC'))")
+            format!("(({value})::timestamp AT TIME ZONE {ZONE})")
         }
     }
 }
 
 /// The date at the facility.
 fn local_date(instant: &str) -> String {
-    format!("({instant} AT TIME ZONE coalesce(place.zone, 'UTC'))::date")
+    format!("({instant} AT TIME ZONE {ZONE})::date")
 }
 
 impl ListOfRows {
@@ -111,18 +117,18 @@ impl ListOfRows {
         };
         let today = local_date("now()");
         format!(
-            "WITH place AS (SELECT key, max(known.name) AS zone FROM (SELECT key, min(zone) AS \
-             zone FROM ({}) AS all_places GROUP BY key) AS one LEFT JOIN pg_timezone_names known \
-             ON lower(known.name) = lower(one.zone) GROUP BY key) \
-             SELECT count(*), count(DISTINCT place_key), count(*) FILTER (WHERE place_key IS \
-             NULL), count(*) FILTER (WHERE at IS NULL), count(*) FILTER (WHERE at > now() + \
-             interval '1 day'), coalesce(sum(amount) FILTER (WHERE counts AND day = today), \
-             0)::bigint, \
+            "WITH facility_summary_one AS (SELECT key, max(known.name) AS zone FROM (SELECT key, \
+             min(zone) AS zone FROM ({}) AS all_places GROUP BY key) AS one LEFT JOIN \
+             pg_timezone_names known ON lower(known.name) = lower(one.zone) GROUP BY key) SELECT \
+             count(*), count(DISTINCT place_key), count(*) FILTER (WHERE place_key IS NULL), \
+             count(*) FILTER (WHERE at IS NULL), count(*) FILTER (WHERE at > now() + interval '1 \
+             day'), coalesce(sum(amount) FILTER (WHERE counts AND day = today), 0)::bigint, \
              coalesce(sum(amount) FILTER (WHERE counts AND day BETWEEN today - 6 AND today), \
-             0)::bigint FROM (SELECT place.key AS place_key, {at} AS at, {day} AS day, {today} AS \
-             today, ({amount})::numeric AS amount, place.key IS NOT NULL AND {unexpired} AS counts \
-             FROM {from} LEFT JOIN LATERAL (SELECT * FROM place WHERE place.key = ({facility})) AS \
-             place ON true WHERE true{condition}) AS held",
+             0)::bigint FROM (SELECT facility_summary_place.key AS place_key, {at} AS at, {day} AS \
+             day, {today} AS today, ({amount})::numeric AS amount, facility_summary_place.key IS \
+             NOT NULL AND {unexpired} AS counts FROM {from} LEFT JOIN LATERAL (SELECT * FROM \
+             facility_summary_one WHERE facility_summary_one.key = ({facility})) AS \
+             facility_summary_place ON true WHERE true{condition}) AS held",
             places(facilities)
         )
     }
@@ -150,9 +156,9 @@ impl Branch {
     pub fn of_any_facility(&self, facilities: &FacilitySource) -> String {
         let FacilitySource { from, key, .. } = facilities;
         let day = format!(
-            "(SELECT ({key}) AS fs_key, key.date AS fs_date, key.timezone AS fs_timezone, \
-             key.day_start AS fs_start, key.day_end AS fs_end FROM {from} LIMIT 1) AS \
-             facility_summary_day"
+            "(SELECT one.fs_key, key.date AS fs_date, key.timezone AS fs_timezone, key.day_start \
+             AS fs_start, key.day_end AS fs_end FROM (SELECT ({key}) AS fs_key FROM {from} LIMIT \
+             1) AS one) AS facility_summary_day"
         );
         format!(
             "SELECT part.* FROM (SELECT current_date AS date, 'UTC'::text AS timezone, now() - \
