@@ -172,6 +172,9 @@ pub async fn run() -> ExitCode {
         Command::Adopt { action: AdoptCommand::Check } => {
             adopt::check(&settings).await.map_err(Into::into)
         }
+        Command::Adopt { action: AdoptCommand::Accept } => {
+            adopt::accept(&settings).await.map_err(Into::into)
+        }
         Command::Imports => imports(settings).await,
         Command::Openapi => {
             println!("{}", openapi::json());

@@ -13,6 +13,9 @@ use crate::domain::{blood_type::BloodType, summary::KnownFigures};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourcesSettings {
+    /// How often the mapped tables are compared with what they were, in seconds; at least 1.
+    #[serde(default = "minute")]
+    pub compare_seconds: std::num::NonZeroU64,
     /// Where the facilities are.
     pub facilities: FacilitySource,
     /// Where the stock is; several are added up. `None`: the figure is not known.
@@ -131,6 +134,10 @@ impl TimeKind {
             }
         })
     }
+}
+
+fn minute() -> std::num::NonZeroU64 {
+    const { std::num::NonZeroU64::new(60).expect("it is not 0") }
 }
 
 fn one() -> String {

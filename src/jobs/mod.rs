@@ -8,6 +8,8 @@
 //! - rebuild, at the ticks of `rebuild.cron` or on request: audits the recent days of every
 //!   facility, or all days; repairs and counts what differs; prunes.
 //! - audit, every `audit.interval_ms`: the same for a random sample, on the replica that leads.
+//! - comparison, every `sources.compare_seconds`: compares the shape of mapped tables with what it
+//!   was.
 //!
 //! One replica carries out a rebuild for all (see `rebuild.rs`). The database's clock decides which
 //! tick of the cron expression is due. The scheduler uses this machine's clock and only wakes the
@@ -20,6 +22,7 @@ pub mod rebuild;
 pub mod repair;
 pub mod sample_audit;
 pub mod schedule;
+pub mod source_comparison;
 
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -50,7 +53,8 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Starts all jobs. `audit` is the sample audit with its interval, if it is on. Fails when the
+    /// Starts all jobs. `audit` is the sample audit with its interval, if it is on; `comparison`
+    /// that of mapped tables. Fails when the
     /// cron expression is not valid.
     pub async fn start(
         drain: Arc<drain::Drain>,
@@ -59,6 +63,7 @@ impl Jobs {
         rebuild: Arc<rebuild::Rebuild>,
         rebuild_cron: Option<&str>,
         audit: Option<(Arc<sample_audit::SampleAudit>, Duration)>,
+        comparison: Option<(Arc<source_comparison::SourceComparison>, Duration)>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, JobSchedulerError> {
         let stop = drain.stop.clone();
@@ -79,9 +84,15 @@ impl Jobs {
             tokio::spawn(rebuilds(rebuild, hand_over.clone(), metrics.clone())),
         ];
         if let Some((audit, interval)) = audit {
-            loops.push(every("audit", interval, hand_over.clone(), metrics, move || {
+            loops.push(every("audit", interval, hand_over.clone(), metrics.clone(), move || {
                 let audit = audit.clone();
                 async move { audit.run_once().await }
+            }));
+        }
+        if let Some((comparison, interval)) = comparison {
+            loops.push(every("comparison", interval, stop.clone(), metrics, move || {
+                let comparison = comparison.clone();
+                async move { comparison.run_once().await }
             }));
         }
         Ok(Jobs { stop, hand_over, loops, scheduler })

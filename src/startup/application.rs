@@ -8,6 +8,7 @@ use std::{
 };
 
 use actix_web::{App as WebApp, HttpServer, web};
+use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use tokio::{runtime::Handle, task::JoinHandle};
 
@@ -16,7 +17,10 @@ use crate::{
     config::Settings,
     http,
     http::state::AppState,
-    jobs::{Jobs, drain::Drain, midnight::Midnight, sample_audit::SampleAudit},
+    jobs::{
+        Jobs, drain::Drain, midnight::Midnight, sample_audit::SampleAudit,
+        source_comparison::SourceComparison,
+    },
     service::{
         lists::{Lists, shared_proof::SharedProof},
         ranges::Ranges,
@@ -90,7 +94,8 @@ impl Application {
                 Some(running)
             }
         };
-        let jobs = start_jobs(&core, &drain).await?;
+        let comparison = settings.sources.as_ref().map(|_| comparison(&core));
+        let jobs = start_jobs(&core, &drain, comparison.clone()).await?;
         let proof = shared_proof(&core, &reads, &drain);
         let lists = Arc::new(Lists {
             reads: reads.clone(),
@@ -114,6 +119,7 @@ impl Application {
             coalescer,
             ingest,
             drain,
+            comparison,
             rebuild: core.rebuild,
             started,
             draining: Arc::default(),
@@ -252,7 +258,11 @@ fn table_loader(core: &Core, standby: &Arc<StandbyReads>, is_shared: bool) -> Ta
 }
 
 /// Starts what the clock starts.
-async fn start_jobs(core: &Core, drain: &Arc<Drain>) -> Result<Jobs, StartError> {
+async fn start_jobs(
+    core: &Core,
+    drain: &Arc<Drain>,
+    comparison: Option<Arc<SourceComparison>>,
+) -> Result<Jobs, StartError> {
     let settings = &core.settings;
     let midnight = Arc::new(Midnight {
         store: core.store.clone(),
@@ -279,10 +289,25 @@ async fn start_jobs(core: &Core, drain: &Arc<Drain>) -> Result<Jobs, StartError>
         core.rebuild.clone(),
         cron,
         settings.audit.interval().map(|interval| (audit, interval)),
+        comparison.zip(
+            settings
+                .sources
+                .as_ref()
+                .map(|sources| Duration::from_secs(sources.compare_seconds.get())),
+        ),
         core.metrics.clone(),
     )
     .await
     .map_err(|source| StartError::Cron { cron: cron.unwrap_or_default().to_owned(), source })
+}
+
+/// The comparison of mapped tables with what they were.
+fn comparison(core: &Core) -> Arc<SourceComparison> {
+    Arc::new(SourceComparison {
+        store: core.store.clone(),
+        metrics: core.metrics.clone(),
+        changes: ArcSwap::default(),
+    })
 }
 
 /// Ends the work behind the requests, in order.

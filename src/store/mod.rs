@@ -14,6 +14,7 @@ mod job_queue;
 mod kept_connection;
 mod marks;
 pub mod postgres;
+mod source_change;
 mod source_triggers;
 pub mod sqlite;
 mod stored_days;
@@ -45,6 +46,7 @@ pub use error::{Cause, StoreError};
 pub use facility_rows::{FacilityRow, FacilityState};
 pub use job_queue::{JobQueue, JobRun};
 pub use marks::{Mark, MarkKind, Marks, Span};
+pub use source_change::SourceChange;
 pub use source_triggers::{TriggerOff, Triggers};
 pub use stored_days::{Doubt, StoredBounds, StoredDay, StoredDays};
 
@@ -127,6 +129,12 @@ pub trait Store: JobQueue + imports::ImportLog + Send + Sync + 'static {
     /// Begins a transaction that writes. It waits `lock_timeout` at most for a lock that another
     /// transaction holds, then fails with `StoreError::Locked`.
     async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>>;
+
+    /// What the owner of mapped tables has changed in them since the mapping was first used, or
+    /// accepted.
+    async fn source_changes(&self) -> Result<Vec<SourceChange>> {
+        Ok(Vec::new())
+    }
 
     /// The connections of each pool (`primary`, and `read` when there is one), for the metrics.
     fn connections(&self) -> Vec<(&'static str, Connections)>;

@@ -1,5 +1,6 @@
 //! The service beside an operational database: figures from the owner's tables by `[sources]`.
 
+mod changes;
 mod check;
 mod facilities;
 mod figures;

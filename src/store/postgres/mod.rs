@@ -33,7 +33,7 @@ use uuid::Uuid;
 
 use super::{
     Connections, Difference, DrainSnapshot, FacilitiesRead, Mark, MarkKind, Marks, OutboxCounters,
-    Result, Span, Store, StoreError, StoredBounds, TableRead, Transaction,
+    Result, SourceChange, Span, Store, StoreError, StoredBounds, TableRead, Transaction,
     kept_connection::{KeptConnection, Lent},
     source_triggers::TrustedSources,
     unreadable,
@@ -49,8 +49,8 @@ use pool::{Borrowed, PrimaryPool};
 use read_pool::ReadPool;
 use server_registry::ServerRegistry;
 use session::BEGIN;
-pub use sources::check as check_sources;
 use sources::{Mapping, SourceStatements};
+pub use sources::{accept as accept_sources, check as check_sources};
 
 /// The store of a Postgres database.
 pub struct PostgresStore {
@@ -316,6 +316,13 @@ impl Store for PostgresStore {
             self.trusted.clone(),
             self.statements.clone(),
         )))
+    }
+
+    async fn source_changes(&self) -> Result<Vec<SourceChange>> {
+        match &self.mapping {
+            Some(_) => sources::changes(&mut *self.pool.driver().acquire().await?).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     fn connections(&self) -> Vec<(&'static str, Connections)> {

@@ -6,11 +6,26 @@ mod figures;
 mod lists;
 mod mapping;
 mod mirror;
+mod shape;
 
 use std::sync::Arc;
 
-use crate::config::sources::SourcesSettings;
+use sqlx::PgConnection;
+
+use crate::{
+    config::sources::SourcesSettings,
+    store::{Result, SourceChange},
+};
 pub(super) use mapping::Mapping;
+pub use mapping::accept;
+
+/// What the owner has changed in the mapped tables.
+pub(super) async fn changes(connection: &mut PgConnection) -> Result<Vec<SourceChange>> {
+    match shape::Shape::stored(&mut *connection).await? {
+        Some(shape) => shape.changes(connection).await,
+        None => Ok(Vec::new()),
+    }
+}
 
 /// The statements that read sources, or facilities.
 #[derive(Debug)]
