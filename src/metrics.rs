@@ -175,6 +175,10 @@ metrics! {
          break it, and others.",
         &["kind"],
     );
+    source_check_differences: IntGauge = gauge(
+        "source_check_differences",
+        "Figures that the owner's own queries had otherwise, in the last comparison.",
+    );
     job_runs: IntCounterVec = counters(
         "job_runs_total",
         "Runs of the scheduled jobs.",

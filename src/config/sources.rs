@@ -24,6 +24,9 @@ pub struct SourcesSettings {
     pub deliveries: Option<Vec<ActivitySource>>,
     /// Where the requests are; several are added up. `None`: the figure is not known.
     pub requests: Option<Vec<ActivitySource>>,
+    /// The owner's own queries, with which figures are compared.
+    #[serde(default)]
+    pub check: Vec<OwnersQuery>,
     /// Texts of the database that stand for a blood type, beside the usual notations.
     #[serde(default)]
     pub blood_types: BTreeMap<String, String>,
@@ -93,6 +96,15 @@ pub struct ActivitySource {
     pub count: Option<Count>,
     /// Which rows count. Without it, all do.
     pub r#where: Option<String>,
+}
+
+/// A query of the owner that gives figures: the columns `facility` (the key), `date`, `figure`
+/// (`stock`, `deliveries` or `requests`) and `value`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnersQuery {
+    /// The query.
+    pub sql: String,
 }
 
 /// What a source counts.

@@ -1,7 +1,7 @@
 //! Compares the mapped tables of another program with what they were: the owner may rename a column
 //! or add a label to an enum at any time.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 
@@ -12,6 +12,8 @@ use crate::{
 
 /// The comparison with all parts that it uses.
 pub struct SourceComparison {
+    /// How often it is made.
+    pub interval: Duration,
     /// The database.
     pub store: Arc<dyn Store>,
     /// The metrics.

@@ -14,12 +14,12 @@ use tokio::{runtime::Handle, task::JoinHandle};
 
 use super::{Core, StartError, replica_link::Running};
 use crate::{
-    config::Settings,
+    config::{Settings, sources::SourcesSettings},
     http,
     http::state::AppState,
     jobs::{
-        Jobs, drain::Drain, midnight::Midnight, sample_audit::SampleAudit,
-        source_comparison::SourceComparison,
+        JobParts, Jobs, drain::Drain, midnight::Midnight, owners_check::OwnersCheck,
+        sample_audit::SampleAudit, source_comparison::SourceComparison,
     },
     service::{
         lists::{Lists, shared_proof::SharedProof},
@@ -94,7 +94,7 @@ impl Application {
                 Some(running)
             }
         };
-        let comparison = settings.sources.as_ref().map(|_| comparison(&core));
+        let comparison = settings.sources.as_ref().map(|sources| comparison(&core, sources));
         let jobs = start_jobs(&core, &drain, comparison.clone()).await?;
         let proof = shared_proof(&core, &reads, &drain);
         let lists = Arc::new(Lists {
@@ -282,28 +282,35 @@ async fn start_jobs(
         sample: settings.audit.sample,
     });
     let cron = settings.rebuild_cron();
-    Jobs::start(
-        drain.clone(),
-        Duration::from_millis(settings.refresh.drain_interval_ms),
+    let has_checks = settings.sources.as_ref().is_some_and(|sources| !sources.check.is_empty());
+    let owners_check = has_checks.then(|| {
+        Arc::new(OwnersCheck {
+            store: core.store.clone(),
+            directory: core.directory.clone(),
+            metrics: core.metrics.clone(),
+            leads: drain.leads.clone(),
+            began: Mutex::default(),
+        })
+    });
+    Jobs::start(JobParts {
+        drain: drain.clone(),
+        drain_interval: Duration::from_millis(settings.refresh.drain_interval_ms),
         midnight,
-        core.rebuild.clone(),
-        cron,
-        settings.audit.interval().map(|interval| (audit, interval)),
-        comparison.zip(
-            settings
-                .sources
-                .as_ref()
-                .map(|sources| Duration::from_secs(sources.compare_seconds.get())),
-        ),
-        core.metrics.clone(),
-    )
+        rebuild: core.rebuild.clone(),
+        rebuild_cron: cron.map(str::to_owned),
+        audit: settings.audit.interval().map(|interval| (audit, interval)),
+        comparison,
+        owners_check,
+        metrics: core.metrics.clone(),
+    })
     .await
     .map_err(|source| StartError::Cron { cron: cron.unwrap_or_default().to_owned(), source })
 }
 
 /// The comparison of mapped tables with what they were.
-fn comparison(core: &Core) -> Arc<SourceComparison> {
+fn comparison(core: &Core, sources: &SourcesSettings) -> Arc<SourceComparison> {
     Arc::new(SourceComparison {
+        interval: Duration::from_secs(sources.compare_seconds.get()),
         store: core.store.clone(),
         metrics: core.metrics.clone(),
         changes: ArcSwap::default(),

@@ -5,6 +5,7 @@ mod check;
 mod facilities;
 mod figures;
 mod odd;
+mod owners_check;
 mod refusals;
 mod rights;
 mod times;

@@ -32,14 +32,18 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::{
-    Connections, Difference, DrainSnapshot, FacilitiesRead, Mark, MarkKind, Marks, OutboxCounters,
-    Result, SourceChange, Span, Store, StoreError, StoredBounds, TableRead, Transaction,
+    CheckReport, Connections, Difference, DrainSnapshot, FacilitiesRead, Mark, MarkKind, Marks,
+    OutboxCounters, Result, SourceChange, Span, Store, StoreError, StoredBounds, TableRead,
+    Transaction,
     kept_connection::{KeptConnection, Lent},
     source_triggers::TrustedSources,
     unreadable,
 };
 use crate::{
-    config::{DatabaseSettings, sources::SourcesSettings},
+    config::{
+        DatabaseSettings,
+        sources::{OwnersQuery, SourcesSettings},
+    },
     domain::summary::{Bounds, DayKey, Key, Summary, SummaryRow},
     protocol::{Epoch, Watermark},
 };
@@ -62,6 +66,8 @@ pub struct PostgresStore {
     trusted: Arc<TrustedSources>,
     statements: Arc<SourceStatements>,
     mapping: Option<Mapping>,
+    /// The owner's own queries.
+    checks: Vec<OwnersQuery>,
     /// The `classid` of the advisory locks of this installation.
     lock_class: i32,
     _stays_filled: AbortOnDropHandle<()>,
@@ -96,6 +102,7 @@ impl PostgresStore {
             trusted: Arc::default(),
             statements: Arc::new(SourceStatements::of(sources)),
             mapping,
+            checks: sources.map(|sources| sources.check.clone()).unwrap_or_default(),
             lock_class,
         })
     }
@@ -323,6 +330,14 @@ impl Store for PostgresStore {
             Some(_) => sources::changes(&mut *self.pool.driver().acquire().await?).await,
             None => Ok(Vec::new()),
         }
+    }
+
+    async fn owners_check(
+        &self,
+        day: &(dyn Fn(Uuid, Date) -> Option<DayKey> + Sync),
+    ) -> Result<CheckReport> {
+        let mut connection = self.pool.driver().acquire().await?;
+        sources::owners_check(&mut connection, &self.statements, &self.checks, day).await
     }
 
     fn connections(&self) -> Vec<(&'static str, Connections)> {

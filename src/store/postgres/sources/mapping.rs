@@ -145,6 +145,7 @@ async fn is_noted(connection: &mut PgConnection, sources: &SourcesSettings) -> R
 fn hash_of(sources: &SourcesSettings) -> String {
     let SourcesSettings {
         compare_seconds: _,
+        check: _,
         facilities,
         stock,
         deliveries,

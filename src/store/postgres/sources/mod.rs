@@ -6,6 +6,7 @@ mod figures;
 mod lists;
 mod mapping;
 mod mirror;
+mod owners_check;
 mod shape;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::{
 };
 pub(super) use mapping::Mapping;
 pub use mapping::accept;
+pub(super) use owners_check::check as owners_check;
 
 /// What the owner has changed in the mapped tables.
 pub(super) async fn changes(connection: &mut PgConnection) -> Result<Vec<SourceChange>> {
