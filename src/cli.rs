@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::{Settings, check_schema},
     http::openapi,
-    jobs::rebuild::Extent,
+    jobs::{owners_check, rebuild::Extent},
     service::imports::Undo,
     startup::{Application, Core, StartError, Stop},
     store::postgres::{
@@ -85,7 +85,7 @@ enum Command {
     /// A difference is explained where a mark of its facility, or an expiry, waits to be processed:
     /// a running service does that within a second. The audit lists it as explained, and does not
     /// count it as a finding. With [sources], every difference may have been written since the last
-    /// refresh, and is listed so.
+    /// refresh, and is listed so; and the figures are compared with those of [[sources.check]].
     #[command(after_help = "Example:\n  facility-summary audit && echo all right")]
     Audit,
     /// Write realistic data into the source tables
@@ -172,6 +172,9 @@ pub async fn run() -> ExitCode {
         Command::Adopt { action: AdoptCommand::Init(args) } => adopt::init(&args, &settings).await,
         Command::Adopt { action: AdoptCommand::Check } => {
             adopt::check(&settings).await.map_err(Into::into)
+        }
+        Command::Adopt { action: AdoptCommand::Accept } => {
+            adopt::accept(&settings).await.map_err(Into::into)
         }
         Command::Imports => imports(settings).await,
         Command::Openapi => {
@@ -301,6 +304,7 @@ async fn audit(settings: Settings) -> Result<ExitCode, Failure> {
         None => ("a mark or an expiry is waiting", "as a mark or an expiry explains"),
         Some(_) => ("written since the last refresh", "perhaps written since the last refresh"),
     };
+    let has_checks = settings.sources.as_ref().is_some_and(|sources| !sources.check.is_empty());
     let core = Core::open(settings).await?;
     let differences = core.rebuild.differences(Extent::All).await?;
     let figure = |f: Option<i64>| f.map_or_else(|| "none".to_owned(), |n| n.to_string());
@@ -330,8 +334,23 @@ async fn audit(settings: Settings) -> Result<ExitCode, Failure> {
         counted(core.directory.by_name().len() as u64, "facility", "facilities"),
         differ(found)
     );
+    let is_right = if has_checks { owners_check(&core).await? } else { true };
     core.store.close().await;
-    Ok(if found == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if found == 0 && is_right { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Compares with the owner's own queries, and prints what differs. Returns whether nothing does.
+async fn owners_check(core: &Core) -> Result<bool, Failure> {
+    let report = owners_check::check(&*core.store, &core.directory).await?;
+    for difference in &report.differences {
+        println!("{difference}");
+    }
+    println!(
+        "{} compared with the queries of [[sources.check]], {} differ.",
+        counted(report.compared as u64, "figure", "figures"),
+        report.differences.len()
+    );
+    Ok(report.differences.is_empty())
 }
 
 async fn load(settings: Settings, args: import::ImportArgs) -> Result<ExitCode, Failure> {

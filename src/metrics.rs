@@ -169,6 +169,16 @@ metrics! {
         "Triggers on the source tables that are missing or off, so that what other programs write \
          leaves no mark.",
     );
+    source_changes: IntGaugeVec = gauges(
+        "source_changes",
+        "Changes of the mapped tables since the mapping was first used, or accepted: those that \
+         break it, and others.",
+        &["kind"],
+    );
+    source_check_differences: IntGauge = gauge(
+        "source_check_differences",
+        "Figures that the owner's own queries had otherwise, in the last comparison.",
+    );
     job_runs: IntCounterVec = counters(
         "job_runs_total",
         "Runs of the scheduled jobs.",

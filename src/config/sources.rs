@@ -13,6 +13,9 @@ use crate::domain::{blood_type::BloodType, summary::KnownFigures};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourcesSettings {
+    /// How often the mapped tables are compared with what they were, in seconds; at least 1.
+    #[serde(default = "minute")]
+    pub compare_seconds: std::num::NonZeroU64,
     /// Where the facilities are.
     pub facilities: FacilitySource,
     /// Where the stock is; several are added up. `None`: the figure is not known.
@@ -21,6 +24,9 @@ pub struct SourcesSettings {
     pub deliveries: Option<Vec<ActivitySource>>,
     /// Where the requests are; several are added up. `None`: the figure is not known.
     pub requests: Option<Vec<ActivitySource>>,
+    /// The owner's own queries, with which figures are compared.
+    #[serde(default)]
+    pub check: Vec<OwnersQuery>,
     /// Texts of the database that stand for a blood type, beside the usual notations.
     #[serde(default)]
     pub blood_types: BTreeMap<String, String>,
@@ -92,6 +98,15 @@ pub struct ActivitySource {
     pub r#where: Option<String>,
 }
 
+/// A query of the owner that gives figures: the columns `facility` (the key), `date`, `figure`
+/// (`stock`, `deliveries` or `requests`) and `value`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnersQuery {
+    /// The query.
+    pub sql: String,
+}
+
 /// What a source counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -131,6 +146,10 @@ impl TimeKind {
             }
         })
     }
+}
+
+fn minute() -> std::num::NonZeroU64 {
+    const { std::num::NonZeroU64::new(60).expect("it is not 0") }
 }
 
 fn one() -> String {

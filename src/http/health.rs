@@ -9,7 +9,7 @@ use super::{problem::Problem, query, state::AppState};
 use crate::{
     changes::{Attachment, AttachmentStage},
     domain::facility::Facility,
-    store::unreadable,
+    store::{SourceChange, unreadable},
 };
 
 /// The process runs and answers.
@@ -142,6 +142,7 @@ fn dependencies(app: &AppState) -> Vec<Dependency> {
         all.push(Dependency { stage: Some(stage.name()), ..named("change_stream", stage.error()) });
     }
     all.push(triggers);
+    all.extend(app.comparison.as_ref().map(|comparison| sources(&comparison.changes.load())));
     // Only while it fails, and the database itself does not.
     if let Some(class) = app.drain.failing.class().filter(|_| app.outage.last_error().is_none()) {
         let remedy = "nothing is proven, and answers grow old, while the job drain fails: its log \
@@ -161,6 +162,30 @@ fn dependencies(app: &AppState) -> Vec<Dependency> {
         ..named("time_zones", Some("unknown_zone"))
     }));
     all
+}
+
+/// The mapped tables of another program.
+fn sources(changes: &[SourceChange]) -> Dependency {
+    let breaks = changes.iter().any(|change| change.breaks);
+    let last_error = match changes.is_empty() {
+        true => None,
+        false if breaks => Some("broken"),
+        false => Some("changed"),
+    };
+    let texts: Vec<&str> = changes.iter().map(|change| &*change.text).collect();
+    let what_to_do = match breaks {
+        true => {
+            "no figure is read anew until the tables are as before, or the service is started \
+                 with a mapping that fits; the last figures are served with their age"
+        }
+        false => {
+            "check that the mapping still means what it should, then run facility-summary adopt \
+             accept, or start the service with a changed mapping"
+        }
+    };
+    let remedy = (!changes.is_empty()).then(|| format!("{}: {what_to_do}", texts.join("; ")));
+    let state = if changes.is_empty() { "up" } else { "down" };
+    Dependency { name: "sources", state, last_error, remedy, stage: None }
 }
 
 /// How many facilities have a zone that does not exist, and the first of them by name.

@@ -20,7 +20,7 @@ use crate::{
     clock::Clock,
     config::Settings,
     directory::{Directory, Located},
-    jobs::{drain::Drain, rebuild::Rebuild},
+    jobs::{drain::Drain, rebuild::Rebuild, source_comparison::SourceComparison},
     metrics::Metrics,
     redis::Link,
     service::{
@@ -59,6 +59,8 @@ pub struct AppState {
     pub ranges: Arc<Ranges>,
     /// Refreshes, one at a time for each facility-day.
     pub coalescer: Arc<RefreshCoalescer>,
+    /// What the owner of mapped tables has changed; `None` without a mapping.
+    pub comparison: Option<Arc<SourceComparison>>,
     /// Writes of events.
     pub ingest: Ingest,
     /// The drain, which processes marks.

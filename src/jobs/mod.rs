@@ -8,6 +8,9 @@
 //! - rebuild, at the ticks of `rebuild.cron` or on request: audits the recent days of every
 //!   facility, or all days; repairs and counts what differs; prunes.
 //! - audit, every `audit.interval_ms`: the same for a random sample, on the replica that leads.
+//! - owners_check, once a day on the replica that leads: compares figures with the owner's queries.
+//! - comparison, every `sources.compare_seconds`: compares the shape of mapped tables with what it
+//!   was.
 //!
 //! One replica carries out a rebuild for all (see `rebuild.rs`). The database's clock decides which
 //! tick of the cron expression is due. The scheduler uses this machine's clock and only wakes the
@@ -16,10 +19,12 @@
 
 pub mod drain;
 pub mod midnight;
+pub mod owners_check;
 pub mod rebuild;
 pub mod repair;
 pub mod sample_audit;
 pub mod schedule;
+pub mod source_comparison;
 
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -40,6 +45,9 @@ const MIDNIGHT_INTERVAL: Duration = Duration::from_secs(1);
 /// replica gave back or abandoned.
 const REBUILD_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How often it is asked whether the owner's queries are due.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The running jobs.
 pub struct Jobs {
     stop: CancellationToken,
@@ -49,22 +57,46 @@ pub struct Jobs {
     scheduler: Option<JobScheduler>,
 }
 
+/// The jobs to start, and how often each runs.
+pub struct JobParts {
+    /// Processes marks.
+    pub drain: Arc<drain::Drain>,
+    /// How often it does.
+    pub drain_interval: Duration,
+    /// Opens days.
+    pub midnight: Arc<midnight::Midnight>,
+    /// Audits all facilities.
+    pub rebuild: Arc<rebuild::Rebuild>,
+    /// When; `None` where only on request.
+    pub rebuild_cron: Option<String>,
+    /// The sample audit with its interval, if it is on.
+    pub audit: Option<(Arc<sample_audit::SampleAudit>, Duration)>,
+    /// Compares mapped tables with what they were, if there are any.
+    pub comparison: Option<Arc<source_comparison::SourceComparison>>,
+    /// Compares figures with the owner's queries, if there are any.
+    pub owners_check: Option<Arc<owners_check::OwnersCheck>>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+}
+
 impl Jobs {
-    /// Starts all jobs. `audit` is the sample audit with its interval, if it is on. Fails when the
-    /// cron expression is not valid.
-    pub async fn start(
-        drain: Arc<drain::Drain>,
-        drain_interval: Duration,
-        midnight: Arc<midnight::Midnight>,
-        rebuild: Arc<rebuild::Rebuild>,
-        rebuild_cron: Option<&str>,
-        audit: Option<(Arc<sample_audit::SampleAudit>, Duration)>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, JobSchedulerError> {
+    /// Starts all jobs. Fails when the cron expression is not valid.
+    pub async fn start(parts: JobParts) -> Result<Self, JobSchedulerError> {
+        let JobParts {
+            drain,
+            drain_interval,
+            midnight,
+            rebuild,
+            rebuild_cron,
+            audit,
+            comparison,
+            owners_check,
+            metrics,
+        } = parts;
         let stop = drain.stop.clone();
         let hand_over = stop.child_token();
         let scheduler = match rebuild_cron {
-            Some(cron) => Some(alarm(cron, rebuild.clone()).await?),
+            Some(cron) => Some(alarm(&cron, rebuild.clone()).await?),
             None => None,
         };
         let mut loops = vec![
@@ -79,9 +111,22 @@ impl Jobs {
             tokio::spawn(rebuilds(rebuild, hand_over.clone(), metrics.clone())),
         ];
         if let Some((audit, interval)) = audit {
-            loops.push(every("audit", interval, hand_over.clone(), metrics, move || {
+            loops.push(every("audit", interval, hand_over.clone(), metrics.clone(), move || {
                 let audit = audit.clone();
                 async move { audit.run_once().await }
+            }));
+        }
+        if let Some(comparison) = comparison {
+            let interval = comparison.interval;
+            loops.push(every("comparison", interval, stop.clone(), metrics.clone(), move || {
+                let comparison = comparison.clone();
+                async move { comparison.run_once().await }
+            }));
+        }
+        if let Some(check) = owners_check {
+            loops.push(every("owners_check", CHECK_INTERVAL, stop.clone(), metrics, move || {
+                let check = check.clone();
+                async move { check.run_once().await }
             }));
         }
         Ok(Jobs { stop, hand_over, loops, scheduler })

@@ -8,15 +8,19 @@ use std::{
 };
 
 use actix_web::{App as WebApp, HttpServer, web};
+use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use tokio::{runtime::Handle, task::JoinHandle};
 
 use super::{Core, StartError, replica_link::Running};
 use crate::{
-    config::Settings,
+    config::{Settings, sources::SourcesSettings},
     http,
     http::state::AppState,
-    jobs::{Jobs, drain::Drain, midnight::Midnight, sample_audit::SampleAudit},
+    jobs::{
+        JobParts, Jobs, drain::Drain, midnight::Midnight, owners_check::OwnersCheck,
+        sample_audit::SampleAudit, source_comparison::SourceComparison,
+    },
     service::{
         lists::{Lists, shared_proof::SharedProof},
         ranges::Ranges,
@@ -90,7 +94,8 @@ impl Application {
                 Some(running)
             }
         };
-        let jobs = start_jobs(&core, &drain).await?;
+        let comparison = settings.sources.as_ref().map(|sources| comparison(&core, sources));
+        let jobs = start_jobs(&core, &drain, comparison.clone()).await?;
         let proof = shared_proof(&core, &reads, &drain);
         let lists = Arc::new(Lists {
             reads: reads.clone(),
@@ -114,6 +119,7 @@ impl Application {
             coalescer,
             ingest,
             drain,
+            comparison,
             rebuild: core.rebuild,
             started,
             draining: Arc::default(),
@@ -252,7 +258,11 @@ fn table_loader(core: &Core, standby: &Arc<StandbyReads>, is_shared: bool) -> Ta
 }
 
 /// Starts what the clock starts.
-async fn start_jobs(core: &Core, drain: &Arc<Drain>) -> Result<Jobs, StartError> {
+async fn start_jobs(
+    core: &Core,
+    drain: &Arc<Drain>,
+    comparison: Option<Arc<SourceComparison>>,
+) -> Result<Jobs, StartError> {
     let settings = &core.settings;
     let midnight = Arc::new(Midnight {
         store: core.store.clone(),
@@ -272,17 +282,39 @@ async fn start_jobs(core: &Core, drain: &Arc<Drain>) -> Result<Jobs, StartError>
         sample: settings.audit.sample,
     });
     let cron = settings.rebuild_cron();
-    Jobs::start(
-        drain.clone(),
-        Duration::from_millis(settings.refresh.drain_interval_ms),
+    let has_checks = settings.sources.as_ref().is_some_and(|sources| !sources.check.is_empty());
+    let owners_check = has_checks.then(|| {
+        Arc::new(OwnersCheck {
+            store: core.store.clone(),
+            directory: core.directory.clone(),
+            metrics: core.metrics.clone(),
+            leads: drain.leads.clone(),
+            began: Mutex::default(),
+        })
+    });
+    Jobs::start(JobParts {
+        drain: drain.clone(),
+        drain_interval: Duration::from_millis(settings.refresh.drain_interval_ms),
         midnight,
-        core.rebuild.clone(),
-        cron,
-        settings.audit.interval().map(|interval| (audit, interval)),
-        core.metrics.clone(),
-    )
+        rebuild: core.rebuild.clone(),
+        rebuild_cron: cron.map(str::to_owned),
+        audit: settings.audit.interval().map(|interval| (audit, interval)),
+        comparison,
+        owners_check,
+        metrics: core.metrics.clone(),
+    })
     .await
     .map_err(|source| StartError::Cron { cron: cron.unwrap_or_default().to_owned(), source })
+}
+
+/// The comparison of mapped tables with what they were.
+fn comparison(core: &Core, sources: &SourcesSettings) -> Arc<SourceComparison> {
+    Arc::new(SourceComparison {
+        interval: Duration::from_secs(sources.compare_seconds.get()),
+        store: core.store.clone(),
+        metrics: core.metrics.clone(),
+        changes: ArcSwap::default(),
+    })
 }
 
 /// Ends the work behind the requests, in order.

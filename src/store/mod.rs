@@ -13,7 +13,9 @@ pub mod imports;
 mod job_queue;
 mod kept_connection;
 mod marks;
+mod owners_check;
 pub mod postgres;
+mod source_change;
 mod source_triggers;
 pub mod sqlite;
 mod stored_days;
@@ -45,6 +47,8 @@ pub use error::{Cause, StoreError};
 pub use facility_rows::{FacilityRow, FacilityState};
 pub use job_queue::{JobQueue, JobRun};
 pub use marks::{Mark, MarkKind, Marks, Span};
+pub use owners_check::{CheckReport, OtherFigure};
+pub use source_change::SourceChange;
 pub use source_triggers::{TriggerOff, Triggers};
 pub use stored_days::{Doubt, StoredBounds, StoredDay, StoredDays};
 
@@ -127,6 +131,21 @@ pub trait Store: JobQueue + imports::ImportLog + Send + Sync + 'static {
     /// Begins a transaction that writes. It waits `lock_timeout` at most for a lock that another
     /// transaction holds, then fails with `StoreError::Locked`.
     async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>>;
+
+    /// What the owner of mapped tables has changed in them since the mapping was first used, or
+    /// accepted.
+    async fn source_changes(&self) -> Result<Vec<SourceChange>> {
+        Ok(Vec::new())
+    }
+
+    /// Compares figures with the queries of `[[sources.check]]`. `day` gives the day of that date
+    /// at a facility, if the directory knows the facility and it has such a day. Writes nothing.
+    async fn owners_check(
+        &self,
+        _day: &(dyn Fn(Uuid, jiff::civil::Date) -> Option<DayKey> + Sync),
+    ) -> Result<CheckReport> {
+        Ok(CheckReport::default())
+    }
 
     /// The connections of each pool (`primary`, and `read` when there is one), for the metrics.
     fn connections(&self) -> Vec<(&'static str, Connections)>;

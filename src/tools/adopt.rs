@@ -10,10 +10,13 @@ pub use init::{InitArgs, init};
 
 use super::counted;
 use crate::{
-    config::Settings,
+    config::{Settings, sources::SourcesSettings},
     store::{
         self, StoreError,
-        postgres::check_sources::{self, Checked, FacilitiesChecked, ListChecked, Scan},
+        postgres::{
+            accept_sources,
+            check_sources::{self, Checked, FacilitiesChecked, ListChecked, Scan},
+        },
     },
 };
 
@@ -33,6 +36,36 @@ pub enum AdoptCommand {
     /// tables that a refresh reads as a whole. Exit code 1 if a list does not fit the database.
     #[command(after_help = "Example:\n  facility-summary adopt check --sources sources.toml")]
     Check,
+    /// Accept that the owner has changed the mapped tables, where the mapping still fits them
+    ///
+    /// The service compares the tables with what they were when the mapping was first used, and
+    /// says in /health/ready what is different, such as a new label of an enum. Run this once you
+    /// have checked that the mapping still means what it should. It prints what was accepted.
+    #[command(after_help = "Example:\n  facility-summary adopt accept --sources sources.toml")]
+    Accept,
+}
+
+/// The mapping that a command is about.
+fn sources(settings: &Settings) -> store::Result<&SourcesSettings> {
+    settings.sources.as_ref().ok_or_else(|| {
+        StoreError::Mapping(
+            "there is no mapping: name its file with --sources, or put [sources] into the settings"
+                .into(),
+        )
+    })
+}
+
+/// Carries out `adopt accept`.
+///
+/// # Errors
+/// The mapping does not fit the tables, or no service was started with it yet.
+pub async fn accept(settings: &Settings) -> store::Result<ExitCode> {
+    let changes = accept_sources(&settings.database, sources(settings)?).await?;
+    match changes.is_empty() {
+        true => println!("nothing has changed in the mapped tables"),
+        false => changes.iter().for_each(|change| println!("accepted: {}", change.text)),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Carries out `adopt check`.
@@ -40,13 +73,7 @@ pub enum AdoptCommand {
 /// # Errors
 /// The database cannot be read, or its facilities do not fit the mapping.
 pub async fn check(settings: &Settings) -> store::Result<ExitCode> {
-    let Some(sources) = &settings.sources else {
-        return Err(StoreError::Mapping(
-            "there is no mapping to check: name its file with --sources, or put [sources] into the \
-             settings"
-                .into(),
-        ));
-    };
+    let sources = sources(settings)?;
     let checked = check_sources::check(&settings.database, sources).await?;
     print!("{}", report(&checked));
     let fits = checked.lists.iter().all(|(_, list)| list.is_ok());

@@ -1,9 +1,11 @@
 //! The service beside an operational database: figures from the owner's tables by `[sources]`.
 
+mod changes;
 mod check;
 mod facilities;
 mod figures;
 mod odd;
+mod owners_check;
 mod refusals;
 mod rights;
 mod times;

@@ -32,14 +32,18 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::{
-    Connections, Difference, DrainSnapshot, FacilitiesRead, Mark, MarkKind, Marks, OutboxCounters,
-    Result, Span, Store, StoreError, StoredBounds, TableRead, Transaction,
+    CheckReport, Connections, Difference, DrainSnapshot, FacilitiesRead, Mark, MarkKind, Marks,
+    OutboxCounters, Result, SourceChange, Span, Store, StoreError, StoredBounds, TableRead,
+    Transaction,
     kept_connection::{KeptConnection, Lent},
     source_triggers::TrustedSources,
     unreadable,
 };
 use crate::{
-    config::{DatabaseSettings, sources::SourcesSettings},
+    config::{
+        DatabaseSettings,
+        sources::{OwnersQuery, SourcesSettings},
+    },
     domain::summary::{Bounds, DayKey, Key, Summary, SummaryRow},
     protocol::{Epoch, Watermark},
 };
@@ -50,7 +54,7 @@ use read_pool::ReadPool;
 use server_registry::ServerRegistry;
 use session::BEGIN;
 use sources::{Mapping, SourceStatements};
-pub use sources::{check as check_sources, guess as guess_sources};
+pub use sources::{accept as accept_sources, check as check_sources, guess as guess_sources};
 
 /// The store of a Postgres database.
 pub struct PostgresStore {
@@ -62,6 +66,8 @@ pub struct PostgresStore {
     trusted: Arc<TrustedSources>,
     statements: Arc<SourceStatements>,
     mapping: Option<Mapping>,
+    /// The owner's own queries.
+    checks: Vec<OwnersQuery>,
     /// The `classid` of the advisory locks of this installation.
     lock_class: i32,
     _stays_filled: AbortOnDropHandle<()>,
@@ -96,6 +102,7 @@ impl PostgresStore {
             trusted: Arc::default(),
             statements: Arc::new(SourceStatements::of(sources)),
             mapping,
+            checks: sources.map(|sources| sources.check.clone()).unwrap_or_default(),
             lock_class,
         })
     }
@@ -316,6 +323,21 @@ impl Store for PostgresStore {
             self.trusted.clone(),
             self.statements.clone(),
         )))
+    }
+
+    async fn source_changes(&self) -> Result<Vec<SourceChange>> {
+        match &self.mapping {
+            Some(_) => sources::changes(&mut *self.pool.driver().acquire().await?).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn owners_check(
+        &self,
+        day: &(dyn Fn(Uuid, Date) -> Option<DayKey> + Sync),
+    ) -> Result<CheckReport> {
+        let mut connection = self.pool.driver().acquire().await?;
+        sources::owners_check(&mut connection, &self.statements, &self.checks, day).await
     }
 
     fn connections(&self) -> Vec<(&'static str, Connections)> {

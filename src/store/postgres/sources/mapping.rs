@@ -4,12 +4,15 @@
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr};
 use uuid::Uuid;
 
-use super::{SourceStatements, figures, mirror};
+use super::{SourceStatements, figures, mirror, shape::Shape};
 use crate::{
-    config::sources::{FacilitySource, SourcesSettings},
+    config::{
+        DatabaseSettings,
+        sources::{FacilitySource, SourcesSettings},
+    },
     store::{
-        Result, StoreError,
-        postgres::{pool::PrimaryPool, session::BEGIN},
+        Result, SourceChange, StoreError,
+        postgres::{connect, home::Home, pool::PrimaryPool, session::BEGIN},
     },
 };
 
@@ -59,22 +62,13 @@ impl Mapping {
         .execute(&mut *connection)
         .await?;
         let key_type = key_type(connection).await?;
-        let statements = SourceStatements::of(Some(sources));
-        let nobody: &[Uuid] = &[];
-        sqlx::query(AssertSqlSafe(statements.facilities_now.clone()))
-            .bind(nobody)
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(|error| does_not_fit("sources.facilities", &error))?;
-        for branch in figures::branches(sources) {
-            // Carried out, since the server looks at rights only then.
-            sqlx::query(AssertSqlSafe(branch.probe()))
-                .fetch_all(&mut *connection)
-                .await
-                .map_err(|error| does_not_fit(&branch.name, &error))?;
+        match check_fit(connection, sources).await {
+            // The figures that are stored are served on, with their age.
+            Err(StoreError::Mapping(why)) if is_noted(connection, sources).await? => {
+                tracing::error!(why, "the mapped tables were changed: no figure can be read anew");
+            }
+            fit => fit?,
         }
-        fits(connection, "sources", statements.derive.to_string()).await?;
-        fits(connection, "sources", statements.activity.to_string()).await?;
         note_mapping(connection, sources).await?;
         let namespace = sqlx::query_scalar("SELECT installation FROM fleet")
             .fetch_one(&mut *connection)
@@ -91,6 +85,75 @@ impl Mapping {
     pub async fn mirror(&self, pool: &PrimaryPool, ids: Option<&[Uuid]>) -> Result<()> {
         mirror::mirror(pool, self, ids).await
     }
+}
+
+/// Checks that the server can carry out all statements of the mapping.
+async fn check_fit(connection: &mut PgConnection, sources: &SourcesSettings) -> Result<()> {
+    let statements = SourceStatements::of(Some(sources));
+    let nobody: &[Uuid] = &[];
+    sqlx::query(AssertSqlSafe(statements.facilities_now.clone()))
+        .bind(nobody)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(|error| does_not_fit("sources.facilities", &error))?;
+    for branch in figures::branches(sources) {
+        // Carried out, since the server looks at rights only then.
+        sqlx::query(AssertSqlSafe(branch.probe()))
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(|error| does_not_fit(&branch.name, &error))?;
+    }
+    fits(connection, "sources", statements.derive.to_string()).await?;
+    fits(connection, "sources", statements.activity.to_string()).await
+}
+
+/// Accepts the mapped tables as they are now. Returns what had changed.
+///
+/// # Errors
+/// The mapping does not fit the tables, or no service was started with it yet.
+pub async fn accept(
+    settings: &DatabaseSettings,
+    sources: &SourcesSettings,
+) -> Result<Vec<SourceChange>> {
+    let options = connect::options(settings, &settings.url)?;
+    let mut connection = PgConnection::connect_with(&options).await?;
+    Home::new(settings).settle(&mut connection).await?;
+    if !is_noted(&mut connection, sources).await? {
+        return Err(StoreError::Mapping(
+            "no service was started with this mapping on this database: there is nothing to \
+             accept, as its start accepts the tables as they are"
+                .into(),
+        ));
+    }
+    check_fit(&mut connection, sources).await?;
+    let changes = match Shape::stored(&mut connection).await? {
+        Some(shape) => shape.changes(&mut connection).await?,
+        None => Vec::new(),
+    };
+    Shape::read(&mut connection, sources).await?.store(&mut connection).await?;
+    Ok(changes)
+}
+
+/// Whether the last start had the same mapping.
+async fn is_noted(connection: &mut PgConnection, sources: &SourcesSettings) -> Result<bool> {
+    let noted: Option<String> =
+        sqlx::query_scalar("SELECT mapping FROM fleet").fetch_one(connection).await?;
+    Ok(noted.is_some_and(|noted| noted == hash_of(sources)))
+}
+
+/// A hash of what decides on the figures.
+fn hash_of(sources: &SourcesSettings) -> String {
+    let SourcesSettings {
+        compare_seconds: _,
+        check: _,
+        facilities,
+        stock,
+        deliveries,
+        requests,
+        blood_types,
+    } = sources;
+    let text = format!("{facilities:?}{stock:?}{deliveries:?}{requests:?}{blood_types:?}");
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
 }
 
 /// Has the server read the statement, which uses `part` of the mapping.
@@ -135,7 +198,7 @@ async fn key_type(connection: &mut PgConnection) -> Result<String> {
 async fn note_mapping(connection: &mut PgConnection, sources: &SourcesSettings) -> Result<()> {
     let FacilitySource { from, key, .. } = &sources.facilities;
     let facilities = format!("{key} FROM {from}");
-    let mapping = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(format!("{sources:?}").as_bytes()));
+    let mapping = hash_of(sources);
     let mut tx = connection.begin_with(BEGIN).await?;
     let (epoch, before, noted): (String, Option<String>, Option<String>) = sqlx::query_as(
         "SELECT fleet_epoch(salt), mapped_facilities, mapping FROM fleet FOR UPDATE",
@@ -145,8 +208,13 @@ async fn note_mapping(connection: &mut PgConnection, sources: &SourcesSettings) 
     if let Some(before) = before.filter(|before| *before != facilities) {
         return Err(has_other_facilities(&before, &facilities));
     }
-    if noted.as_ref() == Some(&mapping) {
+    let has_shape = Shape::stored(&mut tx).await?.is_some();
+    if noted.as_ref() == Some(&mapping) && has_shape {
         return Ok(());
+    }
+    Shape::read(&mut tx, sources).await?.store(&mut tx).await?;
+    if noted.as_ref() == Some(&mapping) {
+        return Ok(tx.commit().await?);
     }
     if noted.is_some() {
         tracing::warn!("the mapping has changed: all figures are read anew");

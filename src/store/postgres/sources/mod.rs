@@ -8,11 +8,28 @@ mod lists;
 mod mapping;
 mod mirror;
 mod missing_index;
+mod owners_check;
+mod shape;
 
 use std::sync::Arc;
 
-use crate::config::sources::SourcesSettings;
+use sqlx::PgConnection;
+
+use crate::{
+    config::sources::SourcesSettings,
+    store::{Result, SourceChange},
+};
 pub(super) use mapping::Mapping;
+pub use mapping::accept;
+pub(super) use owners_check::check as owners_check;
+
+/// What the owner has changed in the mapped tables.
+pub(super) async fn changes(connection: &mut PgConnection) -> Result<Vec<SourceChange>> {
+    match shape::Shape::stored(&mut *connection).await? {
+        Some(shape) => shape.changes(connection).await,
+        None => Ok(Vec::new()),
+    }
+}
 
 /// The statements that read sources, or facilities.
 #[derive(Debug)]

@@ -1,0 +1,1 @@
+-- Only Postgres has sources of another program.

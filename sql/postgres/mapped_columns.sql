@@ -1,0 +1,10 @@
+-- The columns of the tables with these ids ($1) or names ($2), and whether this role may read each.
+SELECT c.oid::bigint AS table_id, pg_catalog.concat_ws('.'::text, pg_catalog.quote_ident(n.nspname::text), pg_catalog.quote_ident(c.relname::text)) AS table_name,
+       a.attnum AS number, a.attname::text AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name,
+       ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = a.atttypid ORDER BY e.enumsortorder) AS labels,
+       pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'::text) AS may_be_read
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0::smallint AND NOT a.attisdropped
+WHERE c.oid::bigint = ANY ($1::bigint[]) OR c.oid = ANY (ARRAY(SELECT pg_catalog.to_regclass(name)::oid FROM pg_catalog.unnest($2::text[]) AS names (name)))
+ORDER BY c.oid, a.attnum

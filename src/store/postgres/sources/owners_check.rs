@@ -1,0 +1,152 @@
+//! Compares figures with those that the owner's own queries give (`[[sources.check]]`), all in one
+//! snapshot.
+
+use std::collections::HashMap;
+
+use jiff::civil::Date;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow};
+use uuid::Uuid;
+
+use super::SourceStatements;
+use crate::{
+    config::sources::OwnersQuery,
+    domain::summary::{DayKey, Key},
+    store::{CheckReport, OtherFigure, Result, StoreError, postgres::stored_days},
+};
+
+/// A row of an owner's query.
+struct OwnersRow {
+    facility_id: Option<Uuid>,
+    facility: String,
+    date: String,
+    figure: String,
+    value: i64,
+}
+
+/// The columns of our figures, by their names in an owner's query.
+const FIGURES: [(&str, &str); 3] =
+    [("stock", "total_stock"), ("deliveries", "total_transferred"), ("requests", "total_requests")];
+
+/// Carries out the queries. `day` gives the day of a facility, if it knows the facility and the
+/// date has begun there.
+///
+/// # Errors
+/// `Mapping` where a query fails, or gives other columns than it should.
+pub(in crate::store::postgres) async fn check(
+    connection: &mut PgConnection,
+    statements: &SourceStatements,
+    queries: &[OwnersQuery],
+    day: &(dyn Fn(Uuid, Date) -> Option<DayKey> + Sync),
+) -> Result<CheckReport> {
+    let mut tx = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let mut report = CheckReport::default();
+    for (nth, query) in queries.iter().enumerate() {
+        let name = format!("sources.check[{nth}]");
+        let rows = rows_of(&mut tx, query).await.map_err(|error| {
+            StoreError::Mapping(format!(
+                "{name} must give the columns facility, date, figure and value: {error}"
+            ))
+        })?;
+        compare(&mut tx, statements, &name, &rows, day, &mut report).await?;
+    }
+    tx.rollback().await?;
+    Ok(report)
+}
+
+async fn rows_of(
+    connection: &mut PgConnection,
+    query: &OwnersQuery,
+) -> sqlx::Result<Vec<OwnersRow>> {
+    let select = format!(
+        "SELECT (SELECT k.facility_id FROM facility_key k WHERE k.key::text = \
+         theirs.facility::text) AS facility_id, coalesce(theirs.facility::text, 'null'::text) AS \
+         facility, coalesce(theirs.date::text, 'null'::text) AS date, \
+         coalesce(theirs.figure::text, 'null'::text) AS figure, \
+         coalesce(theirs.value::numeric, 0::numeric)::bigint AS value FROM ({}) AS theirs",
+        query.sql.trim().trim_end_matches(';')
+    );
+    let rows = sqlx::query(AssertSqlSafe(select)).fetch_all(connection).await?;
+    rows.iter().map(owners_row).collect()
+}
+
+fn owners_row(row: &PgRow) -> sqlx::Result<OwnersRow> {
+    Ok(OwnersRow {
+        facility_id: row.try_get("facility_id")?,
+        facility: row.try_get("facility")?,
+        date: row.try_get("date")?,
+        figure: row.try_get("figure")?,
+        value: row.try_get("value")?,
+    })
+}
+
+/// Derives the days that the rows are about, and notes what differs.
+async fn compare(
+    connection: &mut PgConnection,
+    statements: &SourceStatements,
+    name: &str,
+    rows: &[OwnersRow],
+    day: &(dyn Fn(Uuid, Date) -> Option<DayKey> + Sync),
+    report: &mut CheckReport,
+) -> Result<()> {
+    let mut days: HashMap<Key, DayKey> = HashMap::new();
+    for row in rows {
+        let date = row.date.parse::<Date>().ok();
+        if let Some(key) = row.facility_id.zip(date).and_then(|(id, date)| day(id, date)) {
+            days.insert(key.id(), key);
+        }
+    }
+    let derived = derive(connection, statements, &days).await?;
+    for row in rows {
+        report.compared += 1;
+        let key = row.facility_id.zip(row.date.parse::<Date>().ok());
+        let key = key.map(|(facility_id, date)| Key { facility_id, date });
+        let place = FIGURES.iter().position(|(figure, _)| *figure == row.figure);
+        let ours = match (key.and_then(|key| derived.get(&key)), place) {
+            (Some(figures), Some(place)) => Ok(figures[place]),
+            (_, None) => Err("the figure must be stock, deliveries or requests"),
+            (None, _) => Err("no such facility is mapped, or the date has not begun there"),
+        };
+        if ours != Ok(Some(row.value)) {
+            report.differences.push(OtherFigure {
+                check: name.to_owned(),
+                facility: row.facility.clone(),
+                date: row.date.clone(),
+                figure: row.figure.clone(),
+                theirs: row.value,
+                ours,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The figures of these days in this snapshot.
+async fn derive(
+    connection: &mut PgConnection,
+    statements: &SourceStatements,
+    days: &HashMap<Key, DayKey>,
+) -> Result<HashMap<Key, [Option<i64>; 3]>> {
+    let mut derived = HashMap::new();
+    let keys: Vec<DayKey> = days.values().cloned().collect();
+    for chunk in keys.chunks(500) {
+        let (ids, dates, starts, ends) = stored_days::key_columns(chunk);
+        let rows = sqlx::query(AssertSqlSafe(statements.derive.clone()))
+            .bind(ids)
+            .bind(dates)
+            .bind(starts)
+            .bind(ends)
+            .fetch_all(&mut *connection)
+            .await?;
+        for row in &rows {
+            let date: String = row.try_get("date")?;
+            let Ok(date) = date.parse() else { continue };
+            let key = Key { facility_id: row.try_get("facility_id")?, date };
+            let mut figures = [None; 3];
+            for (figure, (_, column)) in figures.iter_mut().zip(FIGURES) {
+                *figure = row.try_get(column)?;
+            }
+            derived.insert(key, figures);
+        }
+    }
+    Ok(derived)
+}

@@ -1,0 +1,224 @@
+//! The shape of what a mapping reads: its columns with their types, the labels of their enums, and
+//! whether they may be read. It is stored when the mapping is first used. A later difference means
+//! that the owner has changed the tables.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use sqlparser::{
+    ast::{Expr, Ident, visit_expressions, visit_relations},
+    dialect::PostgreSqlDialect,
+    parser::Parser,
+};
+use sqlx::{PgConnection, types::Json};
+
+use crate::{
+    config::sources::{ActivitySource, SourcesSettings, StockSource},
+    store::{Result, SourceChange},
+};
+
+/// The mapped columns.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Shape(Vec<Column>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+struct Column {
+    /// The `oid` of the table. It stays when the table gets another name.
+    table_id: i64,
+    /// The table with its schema, as SQL writes it.
+    table_name: String,
+    /// The number of the column, which stays when it gets another name.
+    number: i16,
+    name: String,
+    /// The type, as SQL names it.
+    type_name: String,
+    /// The labels of an enum.
+    labels: Vec<String>,
+    /// Whether the service's role may read it.
+    may_be_read: bool,
+}
+
+/// The tables and columns whose names are in a mapping.
+#[derive(Debug, Default)]
+struct Names {
+    tables: BTreeSet<String>,
+    columns: BTreeSet<String>,
+}
+
+impl Shape {
+    /// The shape as it is now. Lists that are no plain SQL are left out.
+    pub async fn read(connection: &mut PgConnection, sources: &SourcesSettings) -> Result<Self> {
+        let names = Names::of(sources);
+        let tables: Vec<String> = names.tables.into_iter().collect();
+        let mut columns = columns(connection, &[], &tables).await?;
+        columns.retain(|column| names.columns.contains(&column.name));
+        Ok(Shape(columns))
+    }
+
+    /// The stored shape; `None` where none was stored yet.
+    pub async fn stored(connection: &mut PgConnection) -> Result<Option<Self>> {
+        let shape: Option<Json<Shape>> =
+            sqlx::query_scalar("SELECT shape FROM fleet").fetch_one(connection).await?;
+        Ok(shape.map(|Json(shape)| shape))
+    }
+
+    /// Stores it.
+    pub async fn store(&self, connection: &mut PgConnection) -> Result<()> {
+        sqlx::query("UPDATE fleet SET shape = $1::jsonb")
+            .bind(Json(self))
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+
+    /// What the owner has changed since this shape was stored.
+    pub async fn changes(&self, connection: &mut PgConnection) -> Result<Vec<SourceChange>> {
+        let ids: Vec<i64> = self.0.iter().map(|column| column.table_id).collect();
+        let mut now = columns(&mut *connection, &ids, &[]).await?;
+        // A table that was made anew, or restored, has another id.
+        let is_gone = |id: i64| !now.iter().any(|column| column.table_id == id);
+        let gone: BTreeSet<String> = self
+            .0
+            .iter()
+            .filter(|column| is_gone(column.table_id))
+            .map(|column| column.table_name.clone())
+            .collect();
+        let gone: Vec<String> = gone.into_iter().collect();
+        now.extend(columns(connection, &[], &gone).await?);
+        Ok(compare(&self.0, &now))
+    }
+}
+
+/// All columns of these tables.
+async fn columns(
+    connection: &mut PgConnection,
+    ids: &[i64],
+    names: &[String],
+) -> Result<Vec<Column>> {
+    Ok(sqlx::query_as(include_str!("../../../../sql/postgres/mapped_columns.sql"))
+        .bind(ids)
+        .bind(names)
+        .fetch_all(connection)
+        .await?)
+}
+
+/// What differs, in the order of the columns; each change once.
+fn compare(before: &[Column], now: &[Column]) -> Vec<SourceChange> {
+    let mut changes: Vec<SourceChange> = Vec::new();
+    for column in before {
+        for change in of_column(column, now) {
+            if !changes.contains(&change) {
+                changes.push(change);
+            }
+        }
+    }
+    changes
+}
+
+fn of_column(before: &Column, now: &[Column]) -> Vec<SourceChange> {
+    let Column { table_name, name, .. } = before;
+    let breaks = |text: String| vec![SourceChange { text, breaks: true }];
+    let is_same_table = now.iter().any(|column| column.table_id == before.table_id);
+    let mut of_table = now.iter().filter(|column| match is_same_table {
+        true => column.table_id == before.table_id,
+        false => column.table_name == *table_name,
+    });
+    let found = of_table.clone().find(|column| match is_same_table {
+        true => column.number == before.number,
+        false => column.name == *name,
+    });
+    let Some(any) = of_table.next() else {
+        return breaks(format!("{table_name} is gone"));
+    };
+    if any.table_name != *table_name {
+        return breaks(format!("{table_name} is now {}", any.table_name));
+    }
+    let Some(found) = found else {
+        return breaks(format!("{table_name}.{name} is gone"));
+    };
+    if found.name != *name {
+        return breaks(format!("{table_name}.{name} is now {table_name}.{}", found.name));
+    }
+    let mut changes = Vec::new();
+    if before.may_be_read && !found.may_be_read {
+        changes.extend(breaks(format!("{table_name}.{name} may not be read any more")));
+    }
+    let mut differs = |text: String| changes.push(SourceChange { text, breaks: false });
+    if found.type_name != before.type_name {
+        differs(format!(
+            "{table_name}.{name} is now of the type {}, and was {}",
+            found.type_name, before.type_name
+        ));
+    }
+    for label in found.labels.iter().filter(|label| !before.labels.contains(label)) {
+        differs(format!(
+            "{}, the type of {table_name}.{name}, has the new label '{label}'",
+            found.type_name
+        ));
+    }
+    for label in before.labels.iter().filter(|label| !found.labels.contains(label)) {
+        differs(format!(
+            "{}, the type of {table_name}.{name}, has no label '{label}' any more",
+            found.type_name
+        ));
+    }
+    changes
+}
+
+impl Names {
+    fn of(sources: &SourcesSettings) -> Self {
+        let mut names = Names::default();
+        let facilities = &sources.facilities;
+        let values = [&facilities.key, &facilities.name, &facilities.timezone];
+        names.read(&facilities.from, &values, facilities.r#where.as_ref());
+        for source in sources.stock.iter().flatten() {
+            let StockSource { from, facility, blood_type, quantity, expires, r#where, .. } = source;
+            let values: Vec<&String> =
+                [facility, quantity].into_iter().chain(blood_type).chain(expires).collect();
+            names.read(from, &values, r#where.as_ref());
+        }
+        let lists = [&sources.deliveries, &sources.requests];
+        for source in lists.into_iter().flatten().flatten() {
+            let ActivitySource { from, facility, blood_type, quantity, at, r#where, .. } = source;
+            let values: Vec<&String> =
+                [facility, quantity, at].into_iter().chain(blood_type).collect();
+            names.read(from, &values, r#where.as_ref());
+        }
+        names
+    }
+
+    /// Adds what one list names. What the parser does not understand adds nothing: the statements
+    /// themselves then tell that they do not fit.
+    fn read(&mut self, from: &str, values: &[&String], condition: Option<&String>) {
+        let values: Vec<String> = values.iter().map(|value| format!("({value})")).collect();
+        let condition = condition.map_or("true", String::as_str);
+        let select = format!("SELECT {} FROM {from} WHERE ({condition})", values.join(", "));
+        let Ok(statements) = Parser::parse_sql(&PostgreSqlDialect {}, &select) else {
+            tracing::info!(from, "changes of these tables are noticed only when a read fails");
+            return;
+        };
+        let _ = visit_relations(&statements, |relation| {
+            self.tables.insert(relation.to_string());
+            std::ops::ControlFlow::<()>::Continue(())
+        });
+        let _ = visit_expressions(&statements, |expression| {
+            match expression {
+                Expr::Identifier(name) => self.column(name),
+                Expr::CompoundIdentifier(names) => names.iter().for_each(|name| self.column(name)),
+                _ => {}
+            }
+            std::ops::ControlFlow::<()>::Continue(())
+        });
+    }
+
+    fn column(&mut self, name: &Ident) {
+        self.columns.insert(match name.quote_style {
+            Some(_) => name.value.clone(),
+            None => name.value.to_lowercase(),
+        });
+    }
+}
+
+#[cfg(test)]
+#[path = "shape_tests.rs"]
+mod tests;

@@ -1,0 +1,116 @@
+//! The owner changes the mapped tables while the service runs: what was changed is named, the last
+//! figures are served with their age, and after the repair everything is read anew.
+
+use serde_json::{Value, json};
+
+use super::{MAPPING, mapped, now, run, today_of, totals};
+use crate::{
+    steps::{Scrape, age, get, read},
+    support::{Service, outside::Outside, wait_until},
+};
+
+const BROKEN: &str = "the mapped tables were changed: their figures cannot be read any more, and \
+                      the last ones are served with their age";
+
+/// A service that compares each second, with figures in memory.
+async fn started() -> (Service, Outside) {
+    let (launch, sql) = mapped(&format!("[sources]\ncompare_seconds = 1\n{MAPPING}")).await;
+    let service = launch.env("FACILITY_SUMMARY__REBUILD__CRON", "off").start().await;
+    now(&service, "1").await;
+    (service, sql)
+}
+
+/// What `/health/ready` says of the mapped tables.
+async fn sources(service: &Service) -> Value {
+    let ready = get(service, "/health/ready").await;
+    let dependencies = ready["dependencies"].as_array().unwrap();
+    dependencies.iter().find(|one| one["name"] == "sources").expect("it is listed").clone()
+}
+
+/// Waits until the mapped tables are in this state, and returns the remedy.
+async fn are(service: &Service, error: Option<&str>) -> String {
+    wait_until("readiness says how the mapped tables are", async || {
+        sources(service).await["last_error"] == json!(error)
+    })
+    .await;
+    sources(service).await["remedy"].as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_renamed_column_is_named_and_the_last_figures_are_served_until_it_is_repaired() {
+    let (service, mut sql) = started().await;
+    assert_eq!(are(&service, None).await, "");
+    let path = today_of(&service, "1").await;
+    let before: Value = get(&service, &path).await;
+    sql.run("ALTER TABLE public.bag RENAME COLUMN expiry TO expires_on").await;
+    let remedy = are(&service, Some("broken")).await;
+    assert!(remedy.starts_with("public.bag.expiry is now public.bag.expires_on: "), "{remedy}");
+    assert_eq!(Scrape::of(&service).await.sum("source_changes", &[("kind", "broken")]), 1.0);
+    wait_until("the log says it", async || service.logged(BROKEN).len() == 1).await;
+    wait_until("the figures have an age", async || {
+        let last = read(&service, &path, "max-age=3600").await;
+        let shown_age = age(&last);
+        let shown: Value = last.json().await.unwrap();
+        assert_eq!(totals(&shown), totals(&before));
+        shown_age >= 2
+    })
+    .await;
+    let last = service.get(&path).await;
+    assert_eq!((last.status().as_u16(), age(&last) >= 2), (200, true), "last figures");
+    assert_eq!(read(&service, &path, "no-cache").await.status(), 503);
+    // A restart serves on what is stored.
+    let launch = service.launch().clone();
+    drop(service);
+    let service = launch.start().await;
+    are(&service, Some("broken")).await;
+    let last = read(&service, &path, "max-age=3600").await;
+    assert_eq!(last.status(), 200);
+    sql.run(
+        "ALTER TABLE public.bag RENAME COLUMN expires_on TO expiry; UPDATE public.bag SET state = \
+         'issued'",
+    )
+    .await;
+    assert_eq!(are(&service, None).await, "");
+    assert_eq!(now(&service, "1").await["total_stock"], 0);
+}
+
+#[tokio::test]
+async fn a_new_label_is_named_until_it_is_accepted() {
+    let (service, mut sql) = started().await;
+    let before = now(&service, "1").await;
+    assert_eq!(are(&service, None).await, "");
+    sql.run("ALTER TYPE public.bag_state ADD VALUE 'quarantined'").await;
+    let remedy = are(&service, Some("changed")).await;
+    let said = "public.bag_state, the type of public.bag.state, has the new label 'quarantined': ";
+    assert!(remedy.starts_with(said), "{remedy}");
+    assert_eq!(totals(&now(&service, "1").await), totals(&before), "figures are read on");
+    // A restart does not accept it; a person does.
+    let launch = service.launch().clone();
+    drop(service);
+    let service = launch.start().await;
+    are(&service, Some("changed")).await;
+    let accepted = run(service.launch(), &["adopt", "accept"]).await;
+    assert_eq!(accepted.code, Some(0), "{}", accepted.output);
+    assert!(accepted.output.contains("has the new label 'quarantined'"), "{}", accepted.output);
+    assert_eq!(are(&service, None).await, "");
+    let again = run(service.launch(), &["adopt", "accept"]).await;
+    assert!(again.output.contains("nothing has changed in the mapped tables"), "{}", again.output);
+}
+
+#[tokio::test]
+async fn what_is_not_mapped_may_change() {
+    let (service, mut sql) = started().await;
+    sql.run(
+        "ALTER TABLE public.bag ADD COLUMN remark text; CREATE TABLE public.other (id bigint); \
+         ALTER TABLE public.bag RENAME COLUMN remark TO note; ALTER TABLE public.bag DROP COLUMN \
+         note",
+    )
+    .await;
+    let compared = Scrape::of(&service).await.sum("job_runs_total", &[("job", "comparison")]);
+    wait_until("the tables are compared twice more", async || {
+        let runs = [("job", "comparison"), ("outcome", "done")];
+        Scrape::of(&service).await.sum("job_runs_total", &runs) > compared + 1.0
+    })
+    .await;
+    assert_eq!(sources(&service).await["state"], "up");
+}
