@@ -21,7 +21,8 @@ pub struct Clock {
     /// The database's time, by its newest answer, at the instant when the machine's monotonic clock
     /// began. Milliseconds since the Unix epoch.
     base_ms: AtomicI64,
-    bounds: Mutex<Bounds>,
+    /// `None` before the first answer.
+    bounds: Mutex<Option<Bounds>>,
 }
 
 /// What the answers so far prove of the database's clock: bounds of its time at the instant when
@@ -40,14 +41,9 @@ const DRIFT: i64 = 2_000;
 impl Clock {
     /// An estimate by the machine's wall clock, until the first `sync`.
     pub fn new() -> Self {
-        let now_us = jiff::Timestamp::now().as_microsecond() - elapsed_us();
         Clock {
             base_ms: AtomicI64::new(jiff::Timestamp::now().as_millisecond() - elapsed_ms()),
-            bounds: Mutex::new(Bounds {
-                earliest_us: now_us,
-                latest_us: now_us,
-                found_us: elapsed_us(),
-            }),
+            bounds: Mutex::default(),
         }
     }
 
@@ -57,18 +53,25 @@ impl Clock {
     }
 
     /// The database's clock does not show a later time than this now, in milliseconds since the
-    /// Unix epoch. The estimate may be behind the database's clock.
+    /// Unix epoch. The estimate may be behind the database's clock. Before the database has
+    /// answered, it is the estimate.
     pub fn latest_ms(&self) -> i64 {
         let now_us = elapsed_us();
-        let bounds = self.bounds().drifted(now_us);
-        bounds.latest_us.saturating_add(now_us).div_euclid(1_000) + 1
+        match *self.bounds() {
+            Some(bounds) => {
+                let latest_us = bounds.drifted(now_us).latest_us;
+                latest_us.saturating_add(now_us).div_euclid(1_000) + 1
+            }
+            None => self.now_ms(),
+        }
     }
 
     /// Waits until the database's clock shows a later time than `at_ms`, whatever the estimate is.
     pub async fn has_passed(&self, at_ms: i64) {
         loop {
             let now_us = elapsed_us();
-            let earliest_us = self.bounds().drifted(now_us).earliest_us.saturating_add(now_us);
+            let Some(bounds) = *self.bounds() else { return };
+            let earliest_us = bounds.drifted(now_us).earliest_us.saturating_add(now_us);
             let left_us = at_ms.saturating_add(1).saturating_mul(1_000) - earliest_us;
             match u64::try_from(left_us) {
                 Ok(left_us) if left_us > 0 => {
@@ -79,7 +82,7 @@ impl Clock {
         }
     }
 
-    fn bounds(&self) -> MutexGuard<'_, Bounds> {
+    fn bounds(&self) -> MutexGuard<'_, Option<Bounds>> {
         self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -91,7 +94,7 @@ impl Clock {
         let took_us = i64::try_from(asked.elapsed().as_micros()).unwrap_or(i64::MAX);
         let took_ms = took_us / 1_000;
         let mut bounds = self.bounds();
-        *bounds = bounds.after(database_ms, took_us, elapsed_us());
+        *bounds = Some(Bounds::after(*bounds, database_ms, took_us, elapsed_us()));
         drop(bounds);
         if !(database_ms..=database_ms.saturating_add(took_ms)).contains(&self.now_ms()) {
             // One millisecond less, so that the estimate is not ahead by a fraction of a
@@ -114,11 +117,12 @@ impl Bounds {
 
     /// The bounds after an answer: what it proves as well. Where it contradicts them, the
     /// database's clock was set, and only the answer counts.
-    fn after(self, database_ms: i64, took_us: i64, now_us: i64) -> Self {
+    fn after(before: Option<Self>, database_ms: i64, took_us: i64, now_us: i64) -> Self {
         // The database has cut its time to the millisecond.
         let earliest_us = database_ms.saturating_mul(1_000).saturating_sub(now_us);
         let latest_us = earliest_us.saturating_add(1_000).saturating_add(took_us);
-        let before = self.drifted(now_us);
+        let answer = Bounds { earliest_us, latest_us, found_us: now_us };
+        let Some(before) = before.map(|before| before.drifted(now_us)) else { return answer };
         let both = Bounds {
             earliest_us: before.earliest_us.max(earliest_us),
             latest_us: before.latest_us.min(latest_us),
@@ -126,7 +130,7 @@ impl Bounds {
         };
         match both.earliest_us <= both.latest_us {
             true => both,
-            false => Bounds { earliest_us, latest_us, found_us: now_us },
+            false => answer,
         }
     }
 }
@@ -188,7 +192,7 @@ mod tests {
             ),
         ) {
             let (mut now_us, mut off_us) = (5_000_000, off_us);
-            let mut bounds = Bounds { earliest_us: 0, latest_us: 0, found_us: now_us };
+            let mut bounds = None;
             let half = answers.len() / 2;
             for (nth, (there_us, back_us, pause_us)) in answers.into_iter().enumerate() {
                 if nth == half {
@@ -196,10 +200,11 @@ mod tests {
                 }
                 let database_ms = of_the_database(off_us, now_us + there_us);
                 now_us += there_us + back_us;
-                bounds = bounds.after(database_ms, there_us + back_us, now_us);
+                let after = Bounds::after(bounds, database_ms, there_us + back_us, now_us);
+                bounds = Some(after);
                 // A step that is less than the bounds leave open is not noticed.
                 if nth < half || set_us.is_none_or(|set_us| set_us.abs() > 102_000) {
-                    let at = bounds.drifted(now_us + pause_us);
+                    let at = after.drifted(now_us + pause_us);
                     proptest::prop_assert!(
                         (at.earliest_us..=at.latest_us).contains(&off_us),
                         "{off_us} {at:?}"
