@@ -169,13 +169,7 @@ pub async fn run() -> ExitCode {
                 );
             }
         },
-        Command::Adopt { action: AdoptCommand::Init(args) } => adopt::init(&args, &settings).await,
-        Command::Adopt { action: AdoptCommand::Check } => {
-            adopt::check(&settings).await.map_err(Into::into)
-        }
-        Command::Adopt { action: AdoptCommand::Accept } => {
-            adopt::accept(&settings).await.map_err(Into::into)
-        }
+        Command::Adopt { action } => adopt::run(action, &settings).await,
         Command::Imports => imports(settings).await,
         Command::Openapi => {
             println!("{}", openapi::json());

@@ -179,6 +179,11 @@ metrics! {
         "source_check_differences",
         "Figures that the owner's own queries had otherwise, in the last comparison.",
     );
+    writes_noticed: IntGauge = gauge(
+        "source_writes_noticed",
+        "Whether writes of other programs leave marks: 1, or 0 where tables of theirs are mapped \
+         and no triggers watch them.",
+    );
     job_runs: IntCounterVec = counters(
         "job_runs_total",
         "Runs of the scheduled jobs.",

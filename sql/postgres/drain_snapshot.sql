@@ -5,8 +5,10 @@
 -- has deleted nothing that the snapshot should show.
 SELECT floor(extract(epoch FROM now()) * 1000.0)::bigint AS at_ms,
        EXISTS (SELECT 1 FROM dashboard_daily_summary WHERE next_expires_at <= statement_timestamp() AND date BETWEEN '0001-01-01' AND '9999-12-31') AS expiry_due,
-       (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(id, kind, facility_id, CASE WHEN isfinite(first_at) THEN floor(extract(epoch FROM least(greatest(first_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000.0)::bigint END, CASE WHEN isfinite(last_at) THEN ceil(extract(epoch FROM least(greatest(last_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000.0)::bigint END, blood_bank_id)), '[]')
+       (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(id, kind, facility_id, CASE WHEN isfinite(first_at) THEN floor(extract(epoch FROM least(greatest(first_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000.0)::bigint END, CASE WHEN isfinite(last_at) THEN ceil(extract(epoch FROM least(greatest(last_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000.0)::bigint END, blood_bank_id, via)), '[]')
           FROM (SELECT * FROM summary_marks ORDER BY id LIMIT $1) AS mark)::text AS marks,
+       EXISTS (SELECT 1 FROM spare_marks) AS has_spare_marks,
+       mapped.off::text AS mapped_off, mapped.fingerprint AS mapped_now, mapped_plan, mapped_seen,
        -- Marks of a bank that is in another facility in this snapshot than the mark names, and
        -- marks without a facility of a bank that does not exist. A bank that moves or is registered
        -- later leaves marks.
@@ -32,4 +34,4 @@ FROM fleet, (
     SELECT count(*) FILTER (WHERE objid = 1::oid) AS present, count(*) FILTER (WHERE objid = 4::oid) AS on_stream FROM pg_locks
     WHERE locktype = 'advisory' AND classid = ($2::integer)::oid AND objid IN (1::oid, 4::oid) AND objsubid = 2 AND granted
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-) AS servers, source_triggers AS triggers, source_stamp AS sources
+) AS servers, source_triggers AS triggers, source_stamp AS sources, mapped_triggers AS mapped

@@ -1,4 +1,7 @@
--- $1 the fingerprint of complete triggers. Some may have been missing since the last check, so this
--- marks everything.
-WITH noted AS (UPDATE fleet SET triggers_seen = $1 WHERE triggers_seen IS DISTINCT FROM $1 RETURNING one)
+-- $1 the fingerprint of complete triggers, $2 that of triggers on mapped tables, null where those do
+-- not count. Some may have been missing since the last check, so this marks everything.
+WITH noted AS (
+    UPDATE fleet SET triggers_seen = $1, mapped_seen = $2
+    WHERE triggers_seen IS DISTINCT FROM $1 OR mapped_seen IS DISTINCT FROM $2 RETURNING one
+)
 INSERT INTO summary_marks (kind) SELECT 'facility' FROM noted

@@ -16,6 +16,9 @@ pub struct SourcesSettings {
     /// How often the mapped tables are compared with what they were, in seconds; at least 1.
     #[serde(default = "minute")]
     pub compare_seconds: std::num::NonZeroU64,
+    /// How writes of the owner's programs are noticed. Without it: by triggers, where
+    /// `adopt install` has made them for this mapping, and otherwise not.
+    pub notice: Option<Notice>,
     /// Where the facilities are.
     pub facilities: FacilitySource,
     /// Where the stock is; several are added up. `None`: the figure is not known.
@@ -30,6 +33,16 @@ pub struct SourcesSettings {
     /// Texts of the database that stand for a blood type, beside the usual notations.
     #[serde(default)]
     pub blood_types: BTreeMap<String, String>,
+}
+
+/// How writes of the owner's programs are noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Notice {
+    /// By triggers on the mapped tables, which `adopt install` makes.
+    Triggers,
+    /// Not at all: the figures are read at each rebuild, and for readers who take no older ones.
+    Rebuild,
 }
 
 /// Where the facilities are.

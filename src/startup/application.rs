@@ -14,7 +14,7 @@ use tokio::{runtime::Handle, task::JoinHandle};
 
 use super::{Core, StartError, replica_link::Running};
 use crate::{
-    config::{Settings, sources::SourcesSettings},
+    config::{Settings, SettingsError, sources::SourcesSettings},
     http,
     http::state::AppState,
     jobs::{
@@ -59,6 +59,17 @@ pub struct Application {
     _serving: Option<File>,
 }
 
+/// Refuses a start that asks for triggers on mapped tables where there are none.
+fn lacks_no_triggers(drain: &Drain) -> Result<(), SettingsError> {
+    match drain.watch.lacks_all() {
+        true => Err(SettingsError::new("sources.notice", &"triggers", NO_TRIGGERS)),
+        false => Ok(()),
+    }
+}
+
+const NO_TRIGGERS: &str = "there are no triggers on the mapped tables: run `facility-summary adopt \
+                           install`, or leave it out";
+
 impl Application {
     /// Binds the port, opens the parts and starts the jobs. Port 0 takes a free port.
     pub async fn build(settings: Settings) -> Result<Self, StartError> {
@@ -84,6 +95,7 @@ impl Application {
             source,
         };
         drain.take_snapshot().await.map_err(failed)?;
+        lacks_no_triggers(&drain)?;
         let replica = match core.replica.take() {
             None => None,
             Some(replica) => {
@@ -100,7 +112,7 @@ impl Application {
         let lists = Arc::new(Lists {
             reads: reads.clone(),
             proof: proof.clone(),
-            are_unwatched: settings.sources.is_some(),
+            are_unwatched: drain.are_unwatched.clone(),
             render_interval_ms: settings.lists.render_interval_ms,
         });
         let ranges = Arc::new(Ranges::new(reads.clone(), proof, super::pages_bytes(&settings)));

@@ -5,7 +5,10 @@ mod application;
 mod replica_link;
 
 use std::{
-    sync::{Arc, atomic::AtomicI64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64},
+    },
     time::{Duration, Instant},
 };
 
@@ -215,6 +218,7 @@ impl Core {
             stop: CancellationToken::new(),
             throttle: LogThrottle::default(),
             watch: TriggerWatch::default(),
+            are_unwatched: Arc::new(AtomicBool::new(self.settings.sources.is_some())),
             tracker: tokio::sync::Mutex::default(),
             start: FirstPass::default(),
             failing: Failing::default(),

@@ -1,5 +1,7 @@
 //! What the drain reads from the database in one snapshot.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use super::{Mark, Triggers};
@@ -19,6 +21,8 @@ pub struct DrainSnapshot {
     /// Marks of blood banks that are in another facility than the mark names: the mark's id and
     /// that facility; `None` when the bank does not exist.
     pub strays: Vec<(i64, Option<Uuid>)>,
+    /// Marks of triggers on mapped tables, which are not among `marks`.
+    pub noticed: NoticedMarks,
     /// The triggers that leave marks.
     pub triggers: Triggers,
     /// Rows that were committed and are not known to be published: id, key, version.
@@ -48,6 +52,25 @@ pub struct DrainSnapshot {
     pub arrived: bool,
     /// This server leads: it drains for all servers. On SQLite the only server leads.
     pub leads: bool,
+}
+
+/// Marks that triggers on mapped tables left. They name rows of these tables, and not facilities.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NoticedMarks {
+    /// The ids of marks of tables that the facilities come from: the mirror finds out what changed.
+    pub of_facilities: Vec<i64>,
+    /// The marks that each of the others stands for, by its id. They have no ids of their own yet.
+    /// None where it leads to no mapped facility.
+    pub resolved: BTreeMap<i64, Vec<Mark>>,
+    /// A trigger could not write its mark, and left one in the table for that.
+    pub has_spare: bool,
+}
+
+impl DrainSnapshot {
+    /// The number of marks in the snapshot.
+    pub fn marks_visible(&self) -> usize {
+        self.marks.len() + self.noticed.of_facilities.len() + self.noticed.resolved.len()
+    }
 }
 
 /// Counters that only rise as long as the database continues from its last state. Lower numbers

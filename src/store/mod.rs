@@ -40,7 +40,7 @@ use crate::{
     protocol::{Epoch, Watermark},
 };
 pub use derived::{Derived, Difference};
-pub use drain_snapshot::{DrainSnapshot, OutboxCounters};
+pub use drain_snapshot::{DrainSnapshot, NoticedMarks, OutboxCounters};
 pub use entity_rows::{LastCounted, Put, Removal};
 pub use epoch::{FacilitiesRead, TableRead};
 pub use error::{Cause, StoreError};
@@ -107,6 +107,16 @@ pub trait Store: JobQueue + imports::ImportLog + Send + Sync + 'static {
     /// another epoch, without a watermark. Its versions are greater than all that any epoch has
     /// given out.
     async fn begin_epoch(&self, old: &Epoch) -> Result<()>;
+    /// Makes our table of facilities equal to the mapped ones, and then deletes these marks.
+    /// Returns whether anything had changed: then there are new marks.
+    async fn follow_mapped_facilities(&self, _marks: &[i64]) -> Result<bool> {
+        Ok(false)
+    }
+    /// Puts marks of every facility in the place of the spare ones that triggers on mapped tables
+    /// left.
+    async fn take_spare_marks(&self) -> Result<()> {
+        Ok(())
+    }
     /// The oldest marks, at most `limit`. For a command: it is not a server, and no drain snapshot
     /// counts it as one.
     async fn marks(&self, limit: usize) -> Result<Marks>;
@@ -193,6 +203,11 @@ pub trait Transaction: imports::ImportNotes + Send {
     async fn take_marks(&mut self, ids: &[i64]) -> Result<Vec<Mark>>;
     /// Writes marks.
     async fn add_marks(&mut self, marks: &[Mark]) -> Result<()>;
+    /// Writes these marks in the place of others, which it deletes, and returns them with their
+    /// ids. `None`, and nothing is to be committed, where one of the others is gone.
+    async fn replace_marks(&mut self, _ids: &[i64], _by: &[Mark]) -> Result<Option<Vec<Mark>>> {
+        Ok(None)
+    }
 
     /// Writes a note for each of these facilities: it was registered, changed or removed.
     async fn note_facilities(&mut self, ids: &[Uuid]) -> Result<()>;

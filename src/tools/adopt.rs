@@ -1,12 +1,14 @@
 //! `adopt`: the service beside an existing database.
 
 mod init;
+mod install;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-pub use init::{InitArgs, init};
+use init::{InitArgs, init};
+use install::{install, print, remove};
 
 use super::counted;
 use crate::{
@@ -15,7 +17,7 @@ use crate::{
         self, StoreError,
         postgres::{
             accept_sources,
-            check_sources::{self, Checked, FacilitiesChecked, ListChecked, Scan},
+            check_sources::{self, Checked, FacilitiesChecked, ListChecked, Scan, TriggersChecked},
         },
     },
 };
@@ -36,6 +38,36 @@ pub enum AdoptCommand {
     /// tables that a refresh reads as a whole. Exit code 1 if a list does not fit the database.
     #[command(after_help = "Example:\n  facility-summary adopt check --sources sources.toml")]
     Check,
+    /// Print what `adopt install` would run, for a database administrator to read and to run by
+    /// psql; makes nothing
+    #[command(after_help = "Example:\n  facility-summary adopt sql --sources sources.toml > \
+                            install.sql\n  facility-summary adopt sql --remove > remove.sql")]
+    Sql {
+        /// What `adopt remove` would run
+        #[arg(long, conflicts_with = "role")]
+        remove: bool,
+        /// The role that serves; by default the one that has the schema, or this one
+        #[arg(long, value_name = "NAME")]
+        role: Option<String>,
+    },
+    /// Make the schema, the rights of the role that serves, and triggers on the mapped tables
+    ///
+    /// The triggers note what other programs write, so that figures are right within a second.
+    /// Needs the rights of the tables' owner. What is there already stays. It waits no longer than
+    /// two seconds for a lock, and then makes nothing.
+    #[command(after_help = "Example:\n  facility-summary adopt install --sources sources.toml \
+                            --role facility_summary")]
+    Install {
+        /// The role that serves; by default the one that has the schema, or this one
+        #[arg(long, value_name = "NAME")]
+        role: Option<String>,
+    },
+    /// Take away all triggers, functions, rights and the schema of the service
+    ///
+    /// They are found in the server's catalogue, whatever was renamed. No service may run. Says
+    /// what is left.
+    #[command(after_help = "Example:\n  facility-summary adopt remove")]
+    Remove,
     /// Accept that the owner has changed the mapped tables, where the mapping still fits them
     ///
     /// The service compares the tables with what they were when the mapping was first used, and
@@ -43,6 +75,24 @@ pub enum AdoptCommand {
     /// have checked that the mapping still means what it should. It prints what was accepted.
     #[command(after_help = "Example:\n  facility-summary adopt accept --sources sources.toml")]
     Accept,
+}
+
+/// Carries out one of them.
+///
+/// # Errors
+/// The database cannot be read or changed, or the mapping does not fit it.
+pub async fn run(
+    action: AdoptCommand,
+    settings: &Settings,
+) -> Result<ExitCode, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(match action {
+        AdoptCommand::Init(args) => init(&args, settings).await?,
+        AdoptCommand::Check => check(settings).await?,
+        AdoptCommand::Accept => accept(settings).await?,
+        AdoptCommand::Sql { remove, role } => print(settings, remove, role.as_deref()).await?,
+        AdoptCommand::Install { role } => install(settings, role.as_deref()).await?,
+        AdoptCommand::Remove => remove(settings).await?,
+    })
 }
 
 /// The mapping that a command is about.
@@ -59,7 +109,7 @@ fn sources(settings: &Settings) -> store::Result<&SourcesSettings> {
 ///
 /// # Errors
 /// The mapping does not fit the tables, or no service was started with it yet.
-pub async fn accept(settings: &Settings) -> store::Result<ExitCode> {
+async fn accept(settings: &Settings) -> store::Result<ExitCode> {
     let changes = accept_sources(&settings.database, sources(settings)?).await?;
     match changes.is_empty() {
         true => println!("nothing has changed in the mapped tables"),
@@ -72,7 +122,7 @@ pub async fn accept(settings: &Settings) -> store::Result<ExitCode> {
 ///
 /// # Errors
 /// The database cannot be read, or its facilities do not fit the mapping.
-pub async fn check(settings: &Settings) -> store::Result<ExitCode> {
+async fn check(settings: &Settings) -> store::Result<ExitCode> {
     let sources = sources(settings)?;
     let checked = check_sources::check(&settings.database, sources).await?;
     print!("{}", report(&checked));
@@ -89,6 +139,7 @@ fn report(checked: &Checked) -> String {
             Err(why) => lines.push(format!("{name}: does not fit: {why}")),
         }
     }
+    of_triggers(&checked.triggers, &mut lines);
     for list in ["stock", "deliveries", "requests"] {
         let name = format!("sources.{list}[");
         if !checked.lists.iter().any(|(of, _)| of.starts_with(&name)) {
@@ -96,6 +147,22 @@ fn report(checked: &Checked) -> String {
         }
     }
     lines.join("\n") + "\n"
+}
+
+fn of_triggers(checked: &Result<TriggersChecked, String>, lines: &mut Vec<String>) {
+    let of = match checked {
+        Ok(of) => of,
+        Err(why) => return lines.push(format!("triggers: {why}")),
+    };
+    lines.push(format!("triggers would watch {}", of.watched.join(", ")));
+    for (table, why) in &of.of_everybody {
+        lines.push(format!("  each change of {table} counts for every facility: {why}"));
+    }
+    for (list, name) in &of.unseen {
+        lines.push(format!(
+            "  {list} calls {name}: no trigger sees when its result changes; the next rebuild does"
+        ));
+    }
 }
 
 fn rows(number: i64) -> String {

@@ -9,6 +9,7 @@ mod owners_check;
 mod refusals;
 mod rights;
 mod times;
+mod triggers;
 
 use serde_json::Value;
 

@@ -10,8 +10,8 @@ use facility_summary::{
     },
     protocol::{Epoch, Watermark},
     store::{
-        DrainSnapshot, FacilitiesRead, FacilityRow, Mark, MarkKind, OutboxCounters, TableRead,
-        Triggers,
+        DrainSnapshot, FacilitiesRead, FacilityRow, Mark, MarkKind, NoticedMarks, OutboxCounters,
+        TableRead, Triggers,
     },
 };
 use uuid::Uuid;
@@ -281,6 +281,7 @@ impl Database {
         is_bank_resolved: bool,
     ) -> DrainSnapshot {
         DrainSnapshot {
+            noticed: NoticedMarks::default(),
             at_ms: now,
             marks: self
                 .marks

@@ -1,7 +1,10 @@
 //! Tests of `epoch.rs`.
 
 use super::*;
-use crate::{protocol::Epoch, store::Triggers};
+use crate::{
+    protocol::Epoch,
+    store::{NoticedMarks, Triggers},
+};
 
 /// A drain snapshot that shows nothing but the counters.
 pub(crate) fn snapshot(at_ms: i64, written: OutboxCounters) -> DrainSnapshot {
@@ -9,6 +12,7 @@ pub(crate) fn snapshot(at_ms: i64, written: OutboxCounters) -> DrainSnapshot {
         at_ms,
         marks: Vec::new(),
         strays: Vec::new(),
+        noticed: NoticedMarks::default(),
         triggers: Triggers::default(),
         outbox: Vec::new(),
         changed_facilities: Vec::new(),

@@ -1,7 +1,6 @@
 //! The drain: it refreshes what the marks of other programs' triggers name, and figures with
 //! expired units. When everything visible in a drain snapshot is processed, the table is exact as
-//! of that snapshot. When all of it is also published, that instant is a
-//! watermark for every replica that follows the stream.
+//! of that snapshot; when all of it is also published, that instant is a watermark for all.
 //!
 //! One of several servers leads: it drains, and the others only check that it still does. It is
 //! safe when several drain at the same time.
@@ -10,6 +9,7 @@ mod banks;
 mod epoch;
 mod generation_contention;
 mod marks;
+mod noticed;
 mod outbox_relay;
 mod triggers;
 mod watermark;
@@ -75,6 +75,8 @@ pub struct Drain {
     pub throttle: LogThrottle<&'static str>,
     /// Whether the triggers are on, so that the writes of other programs leave marks.
     pub watch: TriggerWatch,
+    /// Whether mapped tables of other programs are written without marks.
+    pub are_unwatched: Arc<AtomicBool>,
     /// What earlier passes have found about the epoch. The lock lets only one pass run at a time.
     pub tracker: tokio::sync::Mutex<EpochTracker>,
     /// Whether this server has finished its start.
@@ -232,15 +234,16 @@ impl Drain {
     /// One pass: a drain snapshot, and the work that it shows.
     pub async fn run_pass(&self) -> store::Result<Pass> {
         let mut known = self.tracker.lock().await;
-        let (token, seen) = self.snapshot_with_token(&mut known, self.batch).await?;
-        if self.follow_banks(&seen.strays).await? {
+        let (token, mut seen) = self.snapshot_with_token(&mut known, self.batch).await?;
+        let marks_visible = seen.marks_visible();
+        if self.follow_banks(&seen.strays).await? || self.follow_noticed(&mut seen).await? {
             return Ok(Pass::More);
         }
         if known.missed {
             // Other servers may have registered facilities without a message to this one.
             self.directory.read_all(&*self.store).await?;
         }
-        self.metrics.marks_visible.set(seen.marks.len() as i64);
+        self.metrics.marks_visible.set(marks_visible as i64);
         let mut proof = WatermarkProof::of(&token, &seen);
         proof.record_published(self.publish_outbox(&token, &seen).await?);
         let marks_done = seen.marks.is_empty() || self.process(&seen.marks).await?;
@@ -253,7 +256,7 @@ impl Drain {
             proof.confirm(&after, self.batch);
             proof.record_published(self.publish_outbox(&again, &after).await?);
         }
-        let all_seen = expired < self.batch && seen.marks.len() < self.batch;
+        let all_seen = expired < self.batch && marks_visible < self.batch;
         // Nothing is proven for what is held now if everything was dropped since the snapshot.
         let all_seen = all_seen && self.memory.is_current(&token);
         proof.record_processed(marks_done && expiries_done && all_seen);

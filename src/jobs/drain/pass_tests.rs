@@ -41,6 +41,7 @@ async fn drain(url: &str) -> Arc<Drain> {
         stop: CancellationToken::new(),
         throttle: LogThrottle::default(),
         watch: TriggerWatch::default(),
+        are_unwatched: Arc::default(),
         tracker: tokio::sync::Mutex::default(),
         start: FirstPass::default(),
         failing: Failing::default(),

@@ -4,7 +4,7 @@
 //! triggers from when they were last trusted. So a restart, another replica, or a change between
 //! two drain snapshots makes no difference.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use arc_swap::ArcSwapOption;
 
@@ -25,7 +25,15 @@ pub struct Unwatched {
     triggers: i64,
 }
 
+/// Triggers on mapped tables are asked for, and there are none.
+const NOT_INSTALLED: &str = "not_installed";
+
 impl TriggerWatch {
+    /// Whether triggers on mapped tables are asked for, and there are none.
+    pub fn lacks_all(&self) -> bool {
+        self.unwatched().is_some_and(|unwatched| unwatched.class == NOT_INSTALLED)
+    }
+
     /// What is off; `None` while all triggers are on.
     pub fn unwatched(&self) -> Option<Arc<Unwatched>> {
         self.0.load_full()
@@ -40,6 +48,8 @@ impl Unwatched {
             "disabled" => "disabled",
             "enabled_otherwise" => "enabled_otherwise",
             "altered" => "altered",
+            NOT_INSTALLED => NOT_INSTALLED,
+            "of_another_mapping" => "of_another_mapping",
             _ => "unsuitable_table",
         };
         let mut remedy = named(&triggers.off);
@@ -80,11 +90,30 @@ fn named(off: &[TriggerOff]) -> String {
 }
 
 impl Drain {
+    /// Records whether writes of other programs are noticed, and says it when that changes, and at
+    /// the start where tables of theirs are mapped.
+    fn see_notice(&self, are_unwatched: bool) {
+        let was_unwatched = self.are_unwatched.swap(are_unwatched, Ordering::Relaxed);
+        self.metrics.writes_noticed.set(i64::from(!are_unwatched));
+        if was_unwatched && !are_unwatched {
+            tracing::info!("triggers on the mapped tables notice what other programs write");
+        } else if are_unwatched && self.throttle.begins("notice", "rebuild") {
+            tracing::info!(
+                "what other programs write to the mapped tables is not noticed: figures are read \
+                 at each rebuild, and for readers who take no older ones"
+            );
+        }
+        if !are_unwatched {
+            self.throttle.end(&"notice");
+        }
+    }
+
     /// Acts on the triggers in a drain snapshot. Returns true when they are back or were changed:
     /// everything is then marked, and another snapshot is needed.
     pub(super) async fn see_triggers(&self, seen: &DrainSnapshot) -> store::Result<bool> {
         let now = Unwatched::of(&seen.triggers);
         let before = self.watch.unwatched();
+        self.see_notice(seen.triggers.sources_are_unwatched);
         self.metrics.triggers_off.set(now.as_ref().map_or(0, |unwatched| unwatched.triggers));
         match (&before, &now) {
             (Some(before), Some(now)) if **before == *now => {}

@@ -65,7 +65,7 @@ impl WatermarkProof {
     ///   because followers of the earlier generation may lack these rows. Their Redis may still
     ///   count itself as the primary.
     pub fn confirm(&mut self, after: &DrainSnapshot, limit: usize) {
-        let is_whole = after.marks.len() < limit && after.changed_facilities.len() < limit;
+        let is_whole = after.marks_visible() < limit && after.changed_facilities.len() < limit;
         let is_later = after.at_ms >= self.at_ms;
         self.is_processed &= !after.arrived && is_later && is_whole && !self.has_moved(after);
         self.is_published &= after.generation == self.generation;
@@ -88,6 +88,7 @@ impl WatermarkProof {
         // This pass may have written a note itself, when it processed the mark of a facility. So a
         // note counts only if the first snapshot had no such mark.
         by_mark
+            || !after.noticed.of_facilities.is_empty()
             || after.changed_facilities.iter().any(|(id, facility)| {
                 !self.changed.contains(facility) && is_new(id, &self.notes, facility)
             })

@@ -2,7 +2,10 @@
 //! summary: the page that is held, the view, the table, a refresh. A reader that asks for more than
 //! the view proves has it proven, as for other lists.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use jiff::civil::Date;
 
@@ -258,7 +261,8 @@ impl Lists {
         let (mut waiting_since, mut is_filled, mut used_fill_ms) = (None, false, i64::MIN);
         loop {
             let (now_ms, directory_ms) = (clock.now_ms(), self.reads.directory.exact_as_of_ms());
-            let table_ms = if self.are_unwatched { i64::MAX } else { memory.table_ms() };
+            let are_unwatched = self.are_unwatched.load(Ordering::Relaxed);
+            let table_ms = if are_unwatched { i64::MAX } else { memory.table_ms() };
             let proven_ms = table_ms.min(directory_ms);
             let is_detached = !self.reads.changes.is_attached()
                 && asked.arrived_ms.saturating_sub(directory_ms) > DETACHED_MS;

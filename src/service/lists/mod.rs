@@ -7,7 +7,13 @@ mod list_request;
 pub mod shared_proof;
 pub mod view_fill;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 
@@ -24,10 +30,10 @@ pub struct Lists {
     /// How long a page of a view will do after it was rendered, although the view has changed, in
     /// milliseconds; 0: not at all.
     pub render_interval_ms: i64,
-    /// Other programs write the sources without marks, so nothing is proven of the table as a
-    /// whole. A day counts as of its own refresh, and is refreshed for a reader who takes no older
-    /// figures.
-    pub are_unwatched: bool,
+    /// Whether other programs write the sources without marks. Then nothing is proven of the table
+    /// as a whole. A day counts as of its own refresh, and is refreshed for a reader who takes no
+    /// older figures.
+    pub are_unwatched: Arc<AtomicBool>,
 }
 
 /// Refreshes what other programs changed, and so proves the table. The drain implements it.
@@ -112,7 +118,7 @@ impl Lists {
             };
             directory.catch_up(&*self.reads.store, will_do).await?;
         }
-        if !self.are_unwatched && !asked.takes(table_ms, clock.now_ms()) {
+        if !self.are_unwatched.load(Ordering::Relaxed) && !asked.takes(table_ms, clock.now_ms()) {
             return self.proof.prove(|table_ms| asked.takes(table_ms, clock.now_ms())).await;
         }
         let received = async {

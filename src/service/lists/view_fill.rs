@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -162,7 +162,8 @@ impl Lists {
         }
         self.reads.metrics.view_fills.inc();
         let (mut due, mut unknown) = (Vec::new(), Vec::new());
-        let least_ms = if self.are_unwatched { asked.least_ms(began_ms) } else { i64::MIN };
+        let are_unwatched = self.are_unwatched.load(Ordering::Relaxed);
+        let least_ms = if are_unwatched { asked.least_ms(began_ms) } else { i64::MIN };
         let reads: Vec<_> =
             keys.chunks(READ_CHUNK).map(|chunk| self.read_chunk(chunk, least_ms).boxed()).collect();
         let mut reads = stream::iter(reads).buffered(READS_AT_ONCE);

@@ -135,6 +135,70 @@ pub(super) fn created_tables() -> Vec<String> {
     tables::created(&MIGRATIONS).into_iter().chain(others).collect()
 }
 
+/// The migrations that the schema lacks, each with its name and statements, and what the driver
+/// records of it: for somebody who runs them by hand.
+pub(super) async fn missing(
+    connection: &mut PgConnection,
+    schema: &str,
+) -> Result<Vec<(String, String)>> {
+    let found = existing_tables(connection, schema).await?;
+    found.refuse_foreign_tables(&MIGRATIONS)?;
+    let applied = found.applied.unwrap_or_default();
+    let mut missing = Vec::new();
+    if applied.is_empty() {
+        let record = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT \
+                      NOT NULL, installed_on TIMESTAMPTZ NOT NULL DEFAULT now(), success BOOLEAN \
+                      NOT NULL, checksum BYTEA NOT NULL, execution_time BIGINT NOT NULL);";
+        missing.push(("The record of the migrations.".to_owned(), record.to_owned()));
+    }
+    for migration in MIGRATIONS.iter().filter(|migration| !applied.contains(&migration.version)) {
+        let checksum: String =
+            migration.checksum.iter().map(|byte| format!("{byte:02x}")).collect();
+        let (version, description) = (migration.version, &migration.description);
+        missing.push((
+            format!("Migration {version}: {description}."),
+            format!(
+                "{}\nINSERT INTO _sqlx_migrations (version, description, success, checksum, \
+                 execution_time) VALUES ({version}, '{description}', true, '\\x{checksum}', 0);",
+                migration.sql.as_str()
+            ),
+        ));
+    }
+    Ok(missing)
+}
+
+/// A statement for each object of ours in the schema, which drops it. The order does not matter:
+/// what needs another one goes with it.
+pub(super) async fn drop_statements(
+    connection: &mut PgConnection,
+    schema: &str,
+) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar(
+        "SELECT pg_catalog.concat('DROP '::text, CASE WHEN c.relkind = 'v'::\"char\" THEN 'VIEW' \
+         ELSE 'TABLE' END, ' IF EXISTS '::text, c.oid::regclass::text, ' CASCADE'::text) \
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = $1::text::name AND c.relname::text = ANY ($2::text[]) \
+           AND c.relkind::text = ANY (ARRAY['r', 'v']::text[]) \
+         UNION ALL \
+         SELECT pg_catalog.concat('DROP FUNCTION IF EXISTS '::text, p.oid::regprocedure::text, ' \
+         CASCADE'::text) \
+         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
+         WHERE n.nspname = $1::text::name AND (p.proname::text = ANY ($3::text[]) OR \
+         starts_with(p.proname::text, 'notice_'::text)) \
+         UNION ALL \
+         SELECT pg_catalog.concat('DROP DOMAIN IF EXISTS '::text, t.oid::regtype::text, ' \
+         CASCADE'::text) \
+         FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace \
+         WHERE n.nspname = $1::text::name AND t.typtype = 'd'::\"char\" AND t.typname::text = ANY \
+         ($2::text[])",
+    )
+    .bind(schema)
+    .bind(created_tables())
+    .bind(created_functions())
+    .fetch_all(connection)
+    .await?)
+}
+
 /// The functions that the migrations create.
 pub(super) fn created_functions() -> Vec<String> {
     tables::names(&MIGRATIONS, &["CREATE FUNCTION ", "CREATE OR REPLACE FUNCTION "])

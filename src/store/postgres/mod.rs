@@ -2,6 +2,7 @@
 
 mod advisory_locks;
 mod connect;
+mod drain_snapshot;
 mod entities;
 mod epoch;
 mod facility_rows;
@@ -9,6 +10,7 @@ pub(crate) mod home;
 mod imports;
 mod instants;
 mod liveness;
+mod marks;
 pub(crate) mod migrate;
 pub(crate) mod move_schema;
 mod pool;
@@ -23,7 +25,10 @@ mod transaction;
 mod triggers;
 mod written_rows;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use jiff::civil::Date;
@@ -32,9 +37,8 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::{
-    CheckReport, Connections, Difference, DrainSnapshot, FacilitiesRead, Mark, MarkKind, Marks,
-    OutboxCounters, Result, SourceChange, Span, Store, StoreError, StoredBounds, TableRead,
-    Transaction,
+    CheckReport, Connections, Difference, DrainSnapshot, FacilitiesRead, Marks, Result,
+    SourceChange, Span, Store, StoreError, StoredBounds, TableRead, Transaction,
     kept_connection::{KeptConnection, Lent},
     source_triggers::TrustedSources,
     unreadable,
@@ -54,7 +58,10 @@ use read_pool::ReadPool;
 use server_registry::ServerRegistry;
 use session::BEGIN;
 use sources::{Mapping, SourceStatements};
-pub use sources::{accept as accept_sources, check as check_sources, guess as guess_sources};
+pub use sources::{
+    accept as accept_sources, check as check_sources, guess as guess_sources,
+    notice::{install, remove},
+};
 
 /// The store of a Postgres database.
 pub struct PostgresStore {
@@ -84,7 +91,10 @@ impl PostgresStore {
         let pool = connect::connect(settings, &home).await?;
         let mut connection = pool.driver().acquire().await?;
         let lock_class = home.lock_class(&mut connection).await?;
-        let mapping = Mapping::prepare(&mut connection, sources, lock_class).await?;
+        let schema = home.schema(&mut connection).await?;
+        let mapping = Mapping::prepare(&mut connection, sources, &schema, lock_class).await?;
+        let statements = SourceStatements::of(sources);
+        triggers::see(&mut connection, mapping.as_ref(), &statements).await?;
         drop(connection);
         let timeout = Duration::from_millis(settings.acquire_timeout_ms);
         let registry = ServerRegistry::new(
@@ -100,7 +110,7 @@ impl PostgresStore {
             read_pool,
             registry,
             trusted: Arc::default(),
-            statements: Arc::new(SourceStatements::of(sources)),
+            statements: Arc::new(statements),
             mapping,
             checks: sources.map(|sources| sources.check.clone()).unwrap_or_default(),
             lock_class,
@@ -185,70 +195,30 @@ impl Store for PostgresStore {
     }
 
     async fn drain_snapshot(&self, limit: usize) -> Result<DrainSnapshot> {
-        let look = self.registry.drain_snapshot(i64::try_from(limit).unwrap_or(i64::MAX)).await?;
-        let row = &look.row;
-        let marks: Vec<(i64, String, Option<Uuid>, Option<i64>, Option<i64>, Option<Uuid>)> =
-            json(row, "marks")?;
-        let triggers = triggers::of_look(row, self.mapping.is_some())?;
-        let stamp: Option<&str> = row.try_get("sources_stamp")?;
-        let have_others: bool = row.try_get("sources_have_others")?;
+        let resolve = self.mapping.as_ref().and_then(Mapping::resolve);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let look = self.registry.drain_snapshot(limit, resolve).await?;
+        let triggers = triggers::of_look(&look.row, self.mapping.as_ref())?;
+        self.statements.are_unwatched.store(triggers.sources_are_unwatched, Ordering::Relaxed);
+        let stamp: Option<&str> = look.row.try_get("sources_stamp")?;
+        let have_others: bool = look.row.try_get("sources_have_others")?;
         self.trusted.see(&triggers, stamp.unwrap_or_default(), have_others);
-        Ok(DrainSnapshot {
-            at_ms: row.try_get("at_ms")?,
-            marks: marks
-                .into_iter()
-                .map(|(id, kind, facility_id, first, last, blood_bank_id)| Mark {
-                    id,
-                    kind: MarkKind::parse(&kind),
-                    facility_id,
-                    span: first.zip(last),
-                    blood_bank_id,
-                })
-                .collect(),
-            strays: json(row, "strays")?,
-            triggers,
-            outbox: outbox(row)?,
-            changed_facilities: json(row, "facilities")?,
-            expiry_due: row.try_get("expiry_due")?,
-            epoch: look.epoch,
-            generation: row.try_get("generation")?,
-            stored_watermark: look.watermark,
-            written: OutboxCounters {
-                rows: row.try_get::<Option<i64>, _>("rows_written")?.unwrap_or(0),
-                versions_from: row.try_get("versions_from")?,
-                transactions: row.try_get("next_transaction")?,
-                server_since_ms: row.try_get("server_since_ms")?,
-                ..OutboxCounters::default()
-            },
-            verified_through_ms: row.try_get("verified_through_ms")?,
-            servers: u64::try_from(row.try_get::<i64, _>("servers")?).unwrap_or(0),
-            off_stream: u64::try_from(row.try_get::<i64, _>("off_stream")?).unwrap_or(0),
-            arrived: look.arrived,
-            leads: look.leads,
-        })
+        drain_snapshot::of_look(look, triggers, self.mapping.as_ref())
+    }
+
+    async fn follow_mapped_facilities(&self, marks: &[i64]) -> Result<bool> {
+        let Some(mapping) = &self.mapping else { return Ok(false) };
+        let changed = mapping.mirror(&self.pool, None).await?;
+        marks::forget(&self.pool, marks).await?;
+        Ok(changed)
+    }
+
+    async fn take_spare_marks(&self) -> Result<()> {
+        marks::take_spare(&self.pool).await
     }
 
     async fn marks(&self, limit: usize) -> Result<Marks> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = sqlx::query(include_str!("../../../sql/postgres/marks.sql"))
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await?;
-        let mut found = Marks::default();
-        for row in &rows {
-            let id = row.try_get("id")?;
-            found.all.push(Mark {
-                id,
-                kind: MarkKind::parse(row.try_get("kind")?),
-                facility_id: row.try_get("facility_id")?,
-                span: row.try_get::<Option<i64>, _>("first_ms")?.zip(row.try_get("last_ms")?),
-                blood_bank_id: row.try_get("blood_bank_id")?,
-            });
-            if row.try_get("is_stray")? {
-                found.strays.push((id, row.try_get("now_in")?));
-            }
-        }
-        Ok(found)
+        marks::oldest(&self.pool, limit).await
     }
 
     fn join_stream(&self) {
@@ -377,15 +347,6 @@ fn day(row: &PgRow) -> Result<Key> {
 /// The keys as the two arrays that statements unnest: facility ids and dates.
 fn columns(keys: &[Key]) -> (Vec<Uuid>, Vec<String>) {
     keys.iter().map(|key| (key.facility_id, key.date.to_string())).unzip()
-}
-
-/// The outbox rows of a snapshot: id, key, version.
-fn outbox(row: &PgRow) -> Result<Vec<(i64, Key, i64)>> {
-    let rows: Vec<(i64, Uuid, Date, i64)> = json(row, "outbox")?;
-    Ok(rows
-        .into_iter()
-        .map(|(id, facility_id, date, version)| (id, Key { facility_id, date }, version))
-        .collect())
 }
 
 /// A text of a row, which may consist of any bytes. The statement returns it as bytes.

@@ -25,8 +25,8 @@ pub struct Moved {
 }
 
 /// One `ALTER … SET SCHEMA` for each object of ours in the schema `$1`. `$2`: the names of our
-/// tables, types and views; `$3`: those of our functions; `$4`: the new schema, quoted. Indexes and
-/// sequences move with their tables.
+/// tables, types and views; `$3`: those of our functions, without those of triggers on mapped
+/// tables; `$4`: the new schema, quoted. Indexes and sequences move with their tables.
 const STATEMENTS: &str = "
     SELECT pg_catalog.concat_ws(' '::text, 'ALTER'::text, object.kind,
         coalesce(object.signature, pg_catalog.concat_ws('.'::text,
@@ -45,7 +45,8 @@ const STATEMENTS: &str = "
           AND typtype = 'd'::\"char\"
         UNION ALL
         SELECT 'FUNCTION', proname::text, oid::regprocedure::text FROM pg_proc
-        WHERE pronamespace = home.oid AND proname::text = ANY ($3::text[])
+        WHERE pronamespace = home.oid
+          AND (proname::text = ANY ($3::text[]) OR starts_with(proname::text, 'notice_'::text))
     ) AS object
     WHERE home.nspname = $1::text::name
     ORDER BY object.kind, object.name";

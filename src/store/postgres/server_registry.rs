@@ -53,6 +53,9 @@ struct RegistryConnection {
 pub(super) struct SnapshotAnswer {
     /// The row of `drain_snapshot.sql`.
     pub row: PgRow,
+    /// The rows of the statement that resolves marks, in the same snapshot. `None` where there was
+    /// none, or it failed.
+    pub resolved: Option<Vec<PgRow>>,
     /// The epoch of the database.
     pub epoch: Epoch,
     /// The stored watermark, if it was stored in this epoch.
@@ -94,8 +97,12 @@ impl ServerRegistry {
         self.is_on_stream.store(true, Ordering::Relaxed);
     }
 
-    /// Takes a drain snapshot on the primary.
-    pub(super) async fn drain_snapshot(&self, limit: i64) -> Result<SnapshotAnswer> {
+    /// Takes a drain snapshot on the primary. `resolve` resolves the marks in it.
+    pub(super) async fn drain_snapshot(
+        &self,
+        limit: i64,
+        resolve: Option<&str>,
+    ) -> Result<SnapshotAnswer> {
         let mut place = self.held.lock().await;
         // Taken out while it is in use: an error, or a caller that is dropped, drops the
         // connection, and the next snapshot connects and locks again.
@@ -105,18 +112,16 @@ impl ServerRegistry {
             held.as_ref().map_or_else(|| self.liveness.deadline(), |held| held.deadline.clone());
         let prepared = deadline.within(self.timeout, self.prepare(held, deadline.clone())).await;
         let mut held = prepared.ok_or_else(given_up)??;
-        let look = sqlx::query(include_str!("../../../sql/postgres/drain_snapshot.sql"))
-            .bind(limit)
-            .bind(held.class);
         // A network that drops the connection reports nothing, so the next snapshot must not wait
         // for this one.
-        let looked = deadline.within(self.timeout, look.fetch_optional(&mut held.connection)).await;
-        let row = looked.ok_or_else(given_up)??.ok_or_else(epoch::no_row)?;
+        let look = look(&mut held.connection, (limit, held.class), resolve);
+        let (row, resolved) = deadline.within(self.timeout, look).await.ok_or_else(given_up)??;
+        let row = row.ok_or_else(epoch::no_row)?;
         let (epoch, watermark) = epoch::of_primary(epoch::agreed(&row)?)?;
         let leads = held.leads;
         held.deadline = self.liveness.deadline(); // it has answered
         *place = Some(held);
-        Ok(SnapshotAnswer { row, epoch, watermark, arrived, leads })
+        Ok(SnapshotAnswer { row, resolved, epoch, watermark, arrived, leads })
     }
 
     /// Writes what a drain snapshot has proven, over the connection of that snapshot. When the
@@ -181,4 +186,32 @@ impl ServerRegistry {
             let _ = tokio::time::timeout(self.timeout, held.connection.close()).await;
         }
     }
+}
+
+/// The row of a drain snapshot, and those that `resolve` gives in the same snapshot.
+async fn look(
+    connection: &mut PgConnection,
+    (limit, class): (i64, i32),
+    resolve: Option<&str>,
+) -> sqlx::Result<(Option<PgRow>, Option<Vec<PgRow>>)> {
+    let look = sqlx::query(include_str!("../../../sql/postgres/drain_snapshot.sql"))
+        .bind(limit)
+        .bind(class);
+    let Some(resolve) = resolve else {
+        return Ok((look.fetch_optional(connection).await?, None));
+    };
+    let mut tx = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let row = look.fetch_optional(&mut *tx).await?;
+    let resolve = sqlx::query(AssertSqlSafe(resolve.to_owned())).bind(limit);
+    let resolved = match resolve.fetch_all(&mut *tx).await {
+        Ok(rows) => Some(rows),
+        // A table or a column has another name now. Where marks lead is then not known.
+        Err(error @ sqlx::Error::Database(_)) => {
+            tracing::debug!(%error, "marks of mapped tables cannot be resolved");
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    tx.rollback().await?;
+    Ok((row, resolved))
 }

@@ -1,5 +1,7 @@
 //! Stored rows of days: as a difference may be added to them, and as an audit compares them.
 
+use std::sync::atomic::Ordering;
+
 use sqlx::{AssertSqlSafe, Executor, Postgres, Row, postgres::PgRow};
 use uuid::Uuid;
 
@@ -100,7 +102,7 @@ pub(super) async fn audit<'c>(
         .bind(ends);
     let mut differences: Vec<Difference> =
         query.fetch_all(connection).await?.iter().map(difference).collect::<Result<_>>()?;
-    if statements.are_unwatched {
+    if statements.are_unwatched.load(Ordering::Relaxed) {
         differences.iter_mut().for_each(|difference| difference.explained = true);
     }
     Ok(differences)

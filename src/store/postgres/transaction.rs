@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use super::{
-    columns, date, entities, facility_rows, json,
+    columns, date, entities, facility_rows, json, marks,
     pool::{Borrowed, PrimaryPool},
     sources::SourceStatements,
     stored_days, text, written_rows,
@@ -23,8 +23,8 @@ use crate::{
         summary::{Bounds, DayKey, Key, Summary, SummaryRow},
     },
     store::{
-        Cause, Derived, Difference, FacilityRow, FacilityState, LastCounted, Mark, MarkKind, Put,
-        Removal, Result, StoreError, StoredDays, Transaction, source_triggers::TrustedSources,
+        Cause, Derived, Difference, FacilityRow, FacilityState, LastCounted, Mark, Put, Removal,
+        Result, StoreError, StoredDays, Transaction, source_triggers::TrustedSources,
     },
 };
 
@@ -244,35 +244,19 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn take_marks(&mut self, ids: &[i64]) -> Result<Vec<Mark>> {
-        let rows = sqlx::query(include_str!("../../../sql/postgres/take_marks.sql"))
-            .bind(ids)
-            .fetch_all(&mut self.tx)
-            .await?;
-        rows.iter()
-            .map(|r| {
-                let (first, last): (Option<i64>, Option<i64>) =
-                    (r.try_get("first_ms")?, r.try_get("last_ms")?);
-                Ok(Mark {
-                    id: r.try_get("id")?,
-                    kind: MarkKind::parse(r.try_get("kind")?),
-                    facility_id: r.try_get("facility_id")?,
-                    span: first.zip(last),
-                    blood_bank_id: r.try_get("blood_bank_id")?,
-                })
-            })
-            .collect()
+        marks::take(&mut self.tx, ids).await
     }
 
     async fn add_marks(&mut self, marks: &[Mark]) -> Result<()> {
-        sqlx::query(include_str!("../../../sql/postgres/add_marks.sql"))
-            .bind(marks.iter().map(|m| m.kind.as_str().to_owned()).collect::<Vec<String>>())
-            .bind(marks.iter().map(|m| m.facility_id).collect::<Vec<Option<Uuid>>>())
-            .bind(marks.iter().map(|m| m.span.map(|s| s.0)).collect::<Vec<Option<i64>>>())
-            .bind(marks.iter().map(|m| m.span.map(|s| s.1)).collect::<Vec<Option<i64>>>())
-            .bind(marks.iter().map(|m| m.blood_bank_id).collect::<Vec<Option<Uuid>>>())
-            .execute(&mut self.tx)
-            .await?;
-        Ok(())
+        marks::add(&mut self.tx, marks).await.map(drop)
+    }
+
+    async fn replace_marks(&mut self, ids: &[i64], by: &[Mark]) -> Result<Option<Vec<Mark>>> {
+        let taken = marks::take(&mut self.tx, ids).await?;
+        if taken.len() != ids.len() {
+            return Ok(None);
+        }
+        marks::add(&mut self.tx, by).await.map(Some)
     }
 
     async fn note_facilities(&mut self, ids: &[Uuid]) -> Result<()> {

@@ -1,29 +1,82 @@
 //! The triggers that leave marks. A database function creates them as they should be, and a view
 //! shows how they are; both are in `migrations/postgres/0005_triggers.sql`.
 
-use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
+use std::sync::atomic::Ordering;
 
-use super::{json, pool::PrimaryPool};
+use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
+
+use super::{
+    json,
+    pool::PrimaryPool,
+    sources::{Mapping, SourceStatements},
+};
 use crate::store::{Result, TriggerOff, Triggers};
 
+/// What puts triggers on mapped tables right.
+const INSTALL: &str = "facility-summary adopt install";
+
 /// The triggers as a drain snapshot shows them.
-pub(super) fn of_look(row: &PgRow, sources_are_unwatched: bool) -> Result<Triggers> {
-    let off: Vec<(String, String, String)> = json(row, "triggers_off")?;
-    Ok(Triggers {
-        off: off
-            .into_iter()
-            .map(|(table, trigger, why)| TriggerOff { table, trigger, why })
-            .collect(),
+pub(super) fn of_look(row: &PgRow, mapping: Option<&Mapping>) -> Result<Triggers> {
+    let mut triggers = Triggers {
+        off: off(row, "triggers_off")?,
         fingerprint: row.try_get("triggers_now")?,
         seen: row.try_get("triggers_seen")?,
-        sources_are_unwatched,
+        sources_are_unwatched: false,
         remedy: row.try_get("remedy")?,
-    })
+    };
+    let Some(mapping) = mapping else { return Ok(triggers) };
+    let watched = mapping.noticing.judge(row.try_get("mapped_plan")?, off(row, "mapped_off")?);
+    triggers.sources_are_unwatched = !watched.are_noticed;
+    if watched.are_noticed {
+        let now: &str = row.try_get("mapped_now")?;
+        let seen: Option<&str> = row.try_get("mapped_seen")?;
+        triggers.fingerprint = both(&triggers.fingerprint, now);
+        triggers.seen = triggers.seen.zip(seen).map(|(own, mapped)| both(&own, mapped));
+    }
+    triggers.remedy = match (triggers.off.is_empty(), watched.off.is_empty()) {
+        (_, true) => triggers.remedy,
+        (true, false) => INSTALL.into(),
+        (false, false) => format!("{}, and {INSTALL},", triggers.remedy),
+    };
+    triggers.off.extend(watched.off);
+    Ok(triggers)
+}
+
+/// Two fingerprints in one.
+fn both(own: &str, mapped: &str) -> String {
+    format!("{own} {mapped}")
+}
+
+fn off(row: &PgRow, column: &str) -> Result<Vec<TriggerOff>> {
+    let off: Vec<(String, String, String)> = json(row, column)?;
+    let off = off.into_iter();
+    Ok(off.map(|(table, trigger, why)| TriggerOff { table, trigger, why }).collect())
+}
+
+/// Finds out whether writes to mapped tables leave marks, for a command, which takes no drain
+/// snapshot.
+pub(super) async fn see(
+    connection: &mut PgConnection,
+    mapping: Option<&Mapping>,
+    statements: &SourceStatements,
+) -> Result<()> {
+    let Some(mapping) = mapping else { return Ok(()) };
+    let row = sqlx::query("SELECT off::text AS off, mapped_plan FROM fleet, mapped_triggers")
+        .fetch_one(connection)
+        .await?;
+    let watched = mapping.noticing.judge(row.try_get("mapped_plan")?, off(&row, "off")?);
+    statements.are_unwatched.store(!watched.are_noticed, Ordering::Relaxed);
+    Ok(())
 }
 
 pub(super) async fn note(pool: &PrimaryPool, fingerprint: &str) -> Result<()> {
+    let (own, mapped) = match fingerprint.split_once(' ') {
+        Some((own, mapped)) => (own, Some(mapped)),
+        None => (fingerprint, None),
+    };
     sqlx::query(include_str!("../../../sql/postgres/note_triggers.sql"))
-        .bind(fingerprint)
+        .bind(own)
+        .bind(mapped)
         .execute(pool)
         .await?;
     Ok(())

@@ -9,7 +9,8 @@ use super::{row, sql, triggers};
 use crate::{
     protocol::{Epoch, Position, Watermark},
     store::{
-        DrainSnapshot, OutboxCounters, Result, StoreError, TableRead, epoch::Agreed, unreadable,
+        DrainSnapshot, NoticedMarks, OutboxCounters, Result, StoreError, TableRead, epoch::Agreed,
+        unreadable,
     },
 };
 
@@ -45,6 +46,7 @@ pub async fn observed(snapshot: &mut SqliteConnection, at_ms: i64) -> Result<Dra
         at_ms,
         marks: Vec::new(),
         strays: Vec::new(),
+        noticed: NoticedMarks::default(),
         triggers: triggers::look(snapshot, row.try_get("triggers_seen")?).await?,
         outbox: Vec::new(),
         changed_facilities: Vec::new(),

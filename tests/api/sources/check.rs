@@ -57,10 +57,32 @@ async fn a_check_tells_of_each_list_whether_it_fits() {
         "sources.stock[0]: does not fit: error returned from database: column b.expires does not",
         "sources.deliveries[0]: does not fit: error returned from database: column m.unit does not",
         "sources.requests[0]: 1 row of 1 facility",
+        "triggers would watch public.bag, public.hospital, public.movement, public.store",
     ] {
         assert!(exited.output.contains(line), "{line:?} is not in:\n{}", exited.output);
     }
     let exited = launch.run(&["adopt", "check"]).await;
     assert_eq!(exited.code, Some(1));
     assert!(exited.output.contains("--sources"), "{}", exited.output);
+}
+
+#[tokio::test]
+async fn a_check_says_what_no_trigger_sees() {
+    let mapping = MAPPING
+        .replace("b.deleted_at IS NULL", "(b.deleted_at IS NULL OR b.deleted_at > now())")
+        .replace("m.units", "public.doses(m.units)");
+    let (launch, mut sql) = mapped(&mapping).await;
+    sql.run(
+        "CREATE FUNCTION public.doses(units integer) RETURNS integer LANGUAGE sql AS 'SELECT \
+         units'",
+    )
+    .await;
+    let exited = run(&launch, &["adopt", "check"]).await;
+    assert_eq!(exited.code, Some(0), "{}", exited.output);
+    for line in [
+        "  stock[0] calls now: no trigger sees when its result changes",
+        "  deliveries[0] calls public.doses: no trigger sees when its result changes",
+    ] {
+        assert!(exited.output.contains(line), "{line:?} is not in:\n{}", exited.output);
+    }
 }

@@ -8,6 +8,7 @@ use super::{
     figures::{self, Branch},
     lists::{self, ListOfRows},
     mapping::does_not_fit,
+    notice,
 };
 use crate::{
     config::{DatabaseSettings, sources::SourcesSettings},
@@ -22,8 +23,21 @@ use crate::{
 pub struct Checked {
     /// The facilities.
     pub facilities: FacilitiesChecked,
+    /// What triggers would notice; or the words why they cannot watch this mapping.
+    pub triggers: std::result::Result<TriggersChecked, String>,
     /// The lists, in the order of the mapping; or the words why one does not fit.
     pub lists: Vec<(String, std::result::Result<ListChecked, String>)>,
+}
+
+/// What triggers would notice.
+#[derive(Debug, Default)]
+pub struct TriggersChecked {
+    /// The tables that they would watch.
+    pub watched: Vec<String>,
+    /// Those of them whose changes count for every facility, with the reason.
+    pub of_everybody: Vec<(String, String)>,
+    /// Functions whose results change unseen, each with its list.
+    pub unseen: Vec<(String, String)>,
 }
 
 /// The mapped facilities.
@@ -106,8 +120,10 @@ pub async fn check(settings: &DatabaseSettings, sources: &SourcesSettings) -> Re
         sqlx::raw_sql("ROLLBACK TO SAVEPOINT list").execute(&mut *tx).await?;
         lists.push((branch.name.clone(), checked.map_err(|error| error.to_string())));
     }
+    let triggers = notice::triggers_of(&mut tx, sources).await;
     tx.rollback().await?;
-    Ok(Checked { facilities, lists })
+    let triggers = triggers.map_err(|error| error.to_string());
+    Ok(Checked { facilities, triggers, lists })
 }
 
 async fn facilities(

@@ -38,6 +38,38 @@ pub(super) fn places(source: &FacilitySource) -> String {
     )
 }
 
+/// A SELECT of all that the mapping reads, for each list with its name.
+pub(super) fn selects(sources: &SourcesSettings) -> Vec<(String, String)> {
+    let select = |name: String, from: &str, expressions: &[Option<&str>], r#where: Option<&str>| {
+        let listed = expressions.iter().flatten().enumerate();
+        let listed: Vec<String> =
+            listed.map(|(nth, expression)| format!("({expression}) AS c{nth}")).collect();
+        let condition = condition(r#where);
+        (name, format!("SELECT {} FROM {from}\nWHERE true{condition}", listed.join(", ")))
+    };
+    let FacilitySource { from, key, name, timezone, r#where } = &sources.facilities;
+    let mut all = vec![select(
+        "sources.facilities".into(),
+        from,
+        &[Some(key), Some(name), Some(timezone)],
+        r#where.as_deref(),
+    )];
+    all.extend(sources.stock.iter().flatten().enumerate().map(|(nth, one)| {
+        let (blood_type, expires) = (one.blood_type.as_deref(), one.expires.as_deref());
+        let expressions = [Some(&*one.facility), blood_type, Some(&*one.quantity), expires];
+        select(format!("sources.stock[{nth}]"), &one.from, &expressions, one.r#where.as_deref())
+    }));
+    for (list, sources) in [("deliveries", &sources.deliveries), ("requests", &sources.requests)] {
+        all.extend(sources.iter().flatten().enumerate().map(|(nth, one)| {
+            let (blood_type, quantity) = (one.blood_type.as_deref(), Some(&*one.quantity));
+            let expressions = [Some(&*one.facility), blood_type, quantity, Some(&*one.at)];
+            let name = format!("sources.{list}[{nth}]");
+            select(name, &one.from, &expressions, one.r#where.as_deref())
+        }));
+    }
+    all
+}
+
 /// The lists, in the order of their branches.
 pub(super) fn lists(sources: &SourcesSettings) -> Vec<ListOfRows> {
     let canonical = |raw: &Option<String>| blood_type_of(raw.as_deref(), &sources.blood_types);

@@ -4,7 +4,7 @@
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr};
 use uuid::Uuid;
 
-use super::{SourceStatements, figures, mirror, shape::Shape};
+use super::{SourceStatements, figures, mirror, notice::Noticing, shape::Shape};
 use crate::{
     config::{
         DatabaseSettings,
@@ -27,6 +27,8 @@ pub(in crate::store::postgres) struct Mapping {
     pub namespace: Uuid,
     /// The `classid` of the advisory locks of this installation.
     pub lock_class: i32,
+    /// How writes of the owner's programs are noticed.
+    pub noticing: Noticing,
 }
 
 impl Mapping {
@@ -39,6 +41,7 @@ impl Mapping {
     pub async fn prepare(
         connection: &mut PgConnection,
         sources: Option<&SourcesSettings>,
+        schema: &str,
         lock_class: i32,
     ) -> Result<Option<Self>> {
         let (is_mapped, has_facilities): (bool, bool) = sqlx::query_as(
@@ -73,16 +76,29 @@ impl Mapping {
         let namespace = sqlx::query_scalar("SELECT installation FROM fleet")
             .fetch_one(&mut *connection)
             .await?;
+        let noticing = Noticing::of(connection, sources, schema).await?;
         Ok(Some(Mapping {
             facilities: sources.facilities.clone(),
             key_type,
             namespace,
             lock_class,
+            noticing,
         }))
     }
 
+    /// The statement that resolves marks of the owner's tables, in a drain snapshot.
+    pub fn resolve(&self) -> Option<&str> {
+        self.noticing.resolve.as_deref()
+    }
+
+    /// Whether marks with this way lead to facilities.
+    pub fn has_way(&self, way: &str) -> bool {
+        self.noticing.has_way(way)
+    }
+
     /// Makes our table `facilities` equal to the mapped ones: to all, or to those with these ids.
-    pub async fn mirror(&self, pool: &PrimaryPool, ids: Option<&[Uuid]>) -> Result<()> {
+    /// Returns whether anything has changed.
+    pub async fn mirror(&self, pool: &PrimaryPool, ids: Option<&[Uuid]>) -> Result<bool> {
         mirror::mirror(pool, self, ids).await
     }
 }
@@ -144,6 +160,7 @@ async fn is_noted(connection: &mut PgConnection, sources: &SourcesSettings) -> R
 /// A hash of what decides on the figures.
 fn hash_of(sources: &SourcesSettings) -> String {
     let SourcesSettings {
+        notice: _,
         compare_seconds: _,
         check: _,
         facilities,
@@ -245,14 +262,19 @@ fn has_other_facilities(before: &str, now: &str) -> StoreError {
     ))
 }
 
-/// Makes the table of keys, with keys of the type that the mapping gives.
-async fn make_keys(connection: &mut PgConnection, source: &FacilitySource) -> Result<()> {
+/// The statements that make the table of keys.
+pub(super) fn keys_statement(source: &FacilitySource) -> String {
     let select = select_keys(source);
-    let make = format!(
+    format!(
         "CREATE TABLE facility_key AS SELECT gen_random_uuid() AS facility_id, key FROM ({select}) \
          AS theirs WITH NO DATA; ALTER TABLE facility_key ADD PRIMARY KEY (facility_id), ADD \
          UNIQUE (key)"
-    );
+    )
+}
+
+/// Makes the table of keys, with keys of the type that the mapping gives.
+async fn make_keys(connection: &mut PgConnection, source: &FacilitySource) -> Result<()> {
+    let make = keys_statement(source);
     // One message, and so one transaction. Another server that starts now may be first.
     match sqlx::raw_sql(AssertSqlSafe(make)).execute(&mut *connection).await {
         Err(sqlx::Error::Database(error)) if is_taken(error.code().as_deref()) => Ok(()),

@@ -32,16 +32,16 @@ struct Differing {
 
 /// Makes our table equal to the mapped facilities: to all, or to those with these ids, as they are
 /// in a snapshot after the call. What changed is marked by our own triggers, as a write of another
-/// program would be.
+/// program would be. Returns whether anything has.
 pub(super) async fn mirror(
     pool: &PrimaryPool,
     mapping: &Mapping,
     ids: Option<&[Uuid]>,
-) -> Result<()> {
+) -> Result<bool> {
     let select = figures::differing(&mapping.facilities, ids.is_some(), &mapping.key_type);
     let differing = read(&mut pool.acquire().await?, &select, ids).await?;
     if differing.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let mut tx = pool.begin(BEGIN.into()).await?;
     // So that no older state overwrites a newer one.
@@ -80,7 +80,7 @@ pub(super) async fn mirror(
              must name one facility"
         );
     }
-    Ok(())
+    Ok(changed + removed.len() > 0)
 }
 
 async fn read(

@@ -8,10 +8,11 @@ mod lists;
 mod mapping;
 mod mirror;
 mod missing_index;
+pub mod notice;
 mod owners_check;
 mod shape;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use sqlx::PgConnection;
 
@@ -34,8 +35,8 @@ pub(super) async fn changes(connection: &mut PgConnection) -> Result<Vec<SourceC
 /// The statements that read sources, or facilities.
 #[derive(Debug)]
 pub(super) struct SourceStatements {
-    /// Whether other programs write the sources without marks.
-    pub are_unwatched: bool,
+    /// Whether other programs write the sources without marks, as of the last drain snapshot.
+    pub are_unwatched: AtomicBool,
     /// Derives days.
     pub derive: Arc<str>,
     /// Compares stored days with their sources.
@@ -81,7 +82,7 @@ impl SourceStatements {
             all_facilities = with_part(&all_facilities, "key", figures::KEY);
         }
         SourceStatements {
-            are_unwatched: sources.is_some(),
+            are_unwatched: AtomicBool::new(sources.is_some()),
             audit: format!("{derive}{AUDIT_SELECT}").into(),
             derive: format!("{derive}{DERIVE_SELECT}").into(),
             activity: activity.into(),

@@ -1,0 +1,144 @@
+//! Noticing what the owner's programs write. Triggers on the mapped tables leave marks that name
+//! rows of these tables (`functions`); the drain resolves them to facilities (`plan`, `path`), in
+//! the snapshot that shows them. Whatever else notices writes leaves marks as well: nothing behind
+//! the marks knows where they come from.
+
+mod catalogue;
+mod functions;
+mod grants;
+pub mod install;
+mod parsed;
+mod path;
+mod plan;
+pub mod remove;
+mod script;
+
+use sqlx::PgConnection;
+
+use crate::{
+    config::sources::{Notice, SourcesSettings},
+    store::{
+        Result, TriggerOff,
+        postgres::sources::{check::TriggersChecked, figures::literal},
+    },
+};
+use plan::Plan;
+
+/// How the writes of the owner's programs are noticed.
+#[derive(Debug)]
+pub(in crate::store::postgres) struct Noticing {
+    /// What the settings say.
+    asked: Option<Notice>,
+    /// What triggers have to be made for: its id. `None` where none can watch the mapping.
+    plan: Option<String>,
+    /// The ways of the plan.
+    ways: Vec<String>,
+    /// The statement that resolves marks; `None` where no mark leads anywhere.
+    pub resolve: Option<String>,
+}
+
+/// What the triggers on mapped tables are like.
+pub(in crate::store::postgres) struct Watched {
+    /// Whether writes leave marks.
+    pub are_noticed: bool,
+    /// What is off, where they should.
+    pub off: Vec<TriggerOff>,
+}
+
+impl Noticing {
+    /// What the settings and the mapping say.
+    ///
+    /// # Errors
+    /// `Mapping`: triggers are asked for, but cannot watch what is mapped.
+    pub async fn of(
+        connection: &mut PgConnection,
+        sources: &SourcesSettings,
+        schema: &str,
+    ) -> Result<Self> {
+        let nothing = Noticing { asked: sources.notice, plan: None, ways: vec![], resolve: None };
+        if sources.notice == Some(Notice::Rebuild) {
+            return Ok(nothing);
+        }
+        match Plan::of(connection, sources).await {
+            Ok(plan) => Ok(Noticing {
+                plan: Some(plan.id(schema)),
+                resolve: resolve(&plan),
+                ways: plan.ways.into_keys().collect(),
+                ..nothing
+            }),
+            Err(error) if sources.notice == Some(Notice::Triggers) => Err(error),
+            Err(error) => {
+                tracing::info!(%error, "writes of other programs are not noticed");
+                Ok(nothing)
+            }
+        }
+    }
+
+    /// Whether marks with this way lead to facilities.
+    pub fn has_way(&self, way: &str) -> bool {
+        self.ways.iter().any(|known| known == way)
+    }
+
+    /// Whether triggers that were made for this plan fit.
+    pub fn fits(&self, made_for: Option<&str>) -> bool {
+        self.plan.is_some() && self.plan.as_deref() == made_for
+    }
+
+    /// Judges what a drain snapshot shows: which plan triggers were made for, and which are off.
+    pub fn judge(&self, made_for: Option<&str>, off: Vec<TriggerOff>) -> Watched {
+        let wrong = |why: &str| TriggerOff {
+            table: "[sources]".into(),
+            trigger: "triggers".into(),
+            why: why.into(),
+        };
+        let off = match (self.asked, made_for) {
+            (Some(Notice::Rebuild), _) | (None, None) => {
+                return Watched { are_noticed: false, off: vec![] };
+            }
+            (Some(Notice::Triggers), None) => vec![wrong("not_installed")],
+            (_, made_for) if !self.fits(made_for) => {
+                vec![wrong("of_another_mapping")]
+            }
+            _ => off,
+        };
+        Watched { are_noticed: off.is_empty(), off }
+    }
+}
+
+/// What triggers would notice of this mapping.
+pub(super) async fn triggers_of(
+    connection: &mut PgConnection,
+    sources: &SourcesSettings,
+) -> Result<TriggersChecked> {
+    let plan = Plan::of(connection, sources).await?;
+    let everybody = plan.everybody.iter();
+    Ok(TriggersChecked {
+        watched: plan.watches.keys().map(ToString::to_string).collect(),
+        of_everybody: everybody.map(|(table, why)| (table.to_string(), why.clone())).collect(),
+        unseen: plan.unseen,
+    })
+}
+
+/// Steps as a file for `psql`: one transaction, in which each step says what it is for.
+fn printed(steps: &[script::Step]) -> String {
+    let steps = steps.iter().map(|script::Step { comment, sql }| {
+        let comment: String = comment.lines().map(|line| format!("-- {line}\n")).collect();
+        format!("{comment}{}\n\n", sql.trim_end())
+    });
+    let steps: String = steps.collect();
+    format!("\\set ON_ERROR_STOP on\nBEGIN;\n\n{steps}COMMIT;\n")
+}
+
+/// The statement that resolves the marks of a drain snapshot.
+fn resolve(plan: &Plan) -> Option<String> {
+    let branches: Vec<String> = plan
+        .ways
+        .iter()
+        .map(|(name, select)| {
+            format!("{select}\nWHERE facility_summary_mark.via = {}::text", literal(name))
+        })
+        .collect();
+    let statement = include_str!("../../../../../sql/postgres/resolve_marks.sql");
+    (!branches.is_empty())
+        .then(|| super::with_part(statement, "branches", &branches.join("\nUNION ALL\n")))
+}

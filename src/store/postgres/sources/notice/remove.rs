@@ -1,0 +1,196 @@
+//! `adopt remove`: takes away all that the service has made. It is found in the server's catalogue,
+//! so it does not matter what has another name or another schema now.
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use super::{install::failed, script::Step};
+use crate::{
+    config::DatabaseSettings,
+    store::{
+        Result, StoreError,
+        postgres::{
+            advisory_locks::{Lock, class_of},
+            connect,
+            home::{Home, quoted},
+            migrate,
+            session::BEGIN,
+        },
+    },
+};
+
+/// What `adopt remove` has taken away.
+#[derive(Debug)]
+pub struct Removed {
+    /// The steps, in words. Empty where nothing was there.
+    pub removed: Vec<String>,
+    /// What is left, in words.
+    pub left: Vec<String>,
+}
+
+/// Triggers on tables of other schemas that call a function of ours.
+const TRIGGERS: &str = "
+    SELECT pg_catalog.concat_ws(' '::text, 'DROP TRIGGER'::text, quote_ident(t.tgname::text),
+                                'ON'::text, t.tgrelid::regclass::text)
+    FROM pg_trigger t
+    JOIN pg_proc p ON p.oid = t.tgfoid
+    JOIN pg_namespace space ON space.oid = p.pronamespace
+    JOIN pg_class c ON c.oid = t.tgrelid
+    WHERE space.nspname = $1::text::name AND c.relnamespace <> space.oid
+      AND starts_with(p.proname::text, 'notice_'::text) AND t.tgparentid = 0::oid
+    ORDER BY t.tgrelid, t.tgname";
+
+/// What the role `$1` may do with objects of others outside the schema `$2`. A role that has tables
+/// of its own there is not only the service's, and keeps its rights.
+const RIGHTS: &str = "
+    SELECT DISTINCT pg_catalog.concat_ws(' '::text, 'REVOKE ALL'::text, held.columns, \
+                      'ON'::text, held.object, 'FROM'::text, quote_ident($1::text))
+    FROM pg_roles r
+    CROSS JOIN LATERAL (
+        SELECT NULL::text AS columns,
+               pg_catalog.concat_ws(' '::text, 'SCHEMA'::text, n.nspname::regnamespace::text) AS \
+                      object
+        FROM pg_namespace n, aclexplode(n.nspacl) AS a
+        WHERE a.grantee = r.oid AND n.nspowner <> r.oid AND n.nspname::text <> $2::text
+        UNION ALL
+        SELECT NULL::text, c.oid::regclass::text
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) AS a
+        WHERE a.grantee = r.oid AND c.relowner <> r.oid AND n.nspname::text <> $2::text
+          AND c.relkind <> 'S'::\"char\"
+        UNION ALL
+        SELECT pg_catalog.concat('('::text, quote_ident(t.attname::text), ')'::text), \
+                      c.oid::regclass::text
+        FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid
+        JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(t.attacl) AS a
+        WHERE a.grantee = r.oid AND c.relowner <> r.oid AND n.nspname::text <> $2::text
+    ) AS held
+    WHERE r.rolname = $1::text::name AND NOT r.rolsuper
+      AND NOT EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                      WHERE c.relowner = r.oid AND n.nspname::text <> $2::text
+                        AND c.relkind <> 't'::\"char\" AND c.relkind <> 'i'::\"char\")
+    ORDER BY 1";
+
+/// Objects in the schema that are not ours, and those elsewhere that need one of ours.
+const OTHERS: &str = "
+    SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = $1::text::name AND c.relkind::text <> ALL (ARRAY['i', 'I', 'S', 't']::text[])
+      AND c.relname::text <> ALL ($2::text[])
+    UNION ALL
+    SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+    WHERE n.nspname = $1::text::name AND p.proname::text <> ALL ($3::text[])
+      AND NOT starts_with(p.proname::text, 'notice_'::text)
+    ORDER BY 1";
+const DEPENDENTS: &str = "
+    SELECT DISTINCT v.oid::regclass::text
+    FROM pg_rewrite rule JOIN pg_class v ON v.oid = rule.ev_class
+    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass::oid AND d.objid = rule.oid
+        AND d.refclassid = 'pg_class'::regclass::oid
+    JOIN pg_class c ON c.oid = d.refobjid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = $1::text::name AND v.relnamespace <> n.oid
+    ORDER BY 1";
+
+/// Takes everything away, or nothing.
+///
+/// # Errors
+/// `Mapping`: a service runs, a table was locked for too long, a right is missing, or an object of
+/// others needs one of ours.
+pub async fn remove(settings: &DatabaseSettings) -> Result<Removed> {
+    let (mut connection, schema) = open(settings).await?;
+    let mut tx = connection.begin_with(BEGIN).await?;
+    let is_alone: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1, $2)")
+        .bind(class_of(&schema))
+        .bind(Lock::Serves.id())
+        .fetch_one(&mut *tx)
+        .await?;
+    if !is_alone {
+        return Err(StoreError::Mapping(
+            "a service runs on this database: stop every replica first; nothing was removed".into(),
+        ));
+    }
+    let (steps, left) = steps(&mut tx, &schema).await?;
+    for Step { comment, sql } in &steps {
+        sqlx::raw_sql(AssertSqlSafe(sql.clone()))
+            .execute(&mut *tx)
+            .await
+            .map_err(|error| failed(comment, error))?;
+    }
+    tx.commit().await?;
+    Ok(Removed { removed: steps.into_iter().map(|step| step.comment).skip(1).collect(), left })
+}
+
+/// What `remove` would run, for `psql`.
+///
+/// # Errors
+/// As those of [`remove`].
+pub async fn print(settings: &DatabaseSettings) -> Result<String> {
+    let (mut connection, schema) = open(settings).await?;
+    let (steps, _) = steps(&mut connection, &schema).await?;
+    Ok(super::printed(&steps))
+}
+
+async fn open(settings: &DatabaseSettings) -> Result<(PgConnection, String)> {
+    let options = connect::options(settings, &settings.url)?;
+    let mut connection = PgConnection::connect_with(&options).await?;
+    let home = Home::new(settings);
+    let schema = home.schema(&mut connection).await?;
+    // So that the server writes each name with its schema.
+    sqlx::query("SET search_path = pg_catalog, pg_temp").execute(&mut connection).await?;
+    Ok((connection, schema))
+}
+
+async fn steps(connection: &mut PgConnection, schema: &str) -> Result<(Vec<Step>, Vec<String>)> {
+    let dependents: Vec<String> =
+        sqlx::query_scalar(DEPENDENTS).bind(schema).fetch_all(&mut *connection).await?;
+    if !dependents.is_empty() {
+        return Err(StoreError::Mapping(format!(
+            "{} read what is to be removed: drop them first; nothing was removed",
+            dependents.join(", ")
+        )));
+    }
+    let (user, role): (String, Option<String>) = sqlx::query_as(
+        "SELECT current_user::text, (SELECT r.rolname::text FROM pg_namespace n JOIN pg_roles r \
+         ON r.oid = n.nspowner WHERE n.nspname = $1::text::name)",
+    )
+    .bind(schema)
+    .fetch_one(&mut *connection)
+    .await?;
+    let mut steps = vec![Step::new(
+        "Waits for nobody's transaction longer than this.",
+        "SET LOCAL lock_timeout = '2s';",
+    )];
+    let (mut left, Some(role)) = (Vec::new(), role) else { return Ok((steps, vec![])) };
+    let triggers: Vec<String> =
+        sqlx::query_scalar(TRIGGERS).bind(schema).fetch_all(&mut *connection).await?;
+    add(&mut steps, "The triggers on mapped tables.", &triggers);
+    if role != user && !role.starts_with("pg_") {
+        let rights: Vec<String> =
+            sqlx::query_scalar(RIGHTS).bind(&role).bind(schema).fetch_all(&mut *connection).await?;
+        add(&mut steps, &format!("What the role {role} may do with objects of others."), &rights);
+        left.push(format!("the role {role}: DROP ROLE {}", quoted(&role)));
+    }
+    let others: Vec<String> = sqlx::query_scalar(OTHERS)
+        .bind(schema)
+        .bind(migrate::created_tables())
+        .bind(migrate::created_functions())
+        .fetch_all(&mut *connection)
+        .await?;
+    match others.is_empty() {
+        true => {
+            let drop = format!("DROP SCHEMA {} CASCADE", quoted(schema));
+            add(&mut steps, &format!("The schema {schema}, with all that is in it."), &[drop]);
+        }
+        false => {
+            let ours = migrate::drop_statements(&mut *connection, schema).await?;
+            add(&mut steps, &format!("All that the service made in the schema {schema}."), &ours);
+            let others = others.join(", ");
+            left.push(format!("the schema {schema}, which has objects of others: {others}"));
+        }
+    }
+    Ok((steps, left))
+}
+
+fn add(steps: &mut Vec<Step>, comment: &str, statements: &[String]) {
+    if !statements.is_empty() {
+        steps.push(Step::new(comment, statements.join(";\n") + ";"));
+    }
+}

@@ -1,0 +1,247 @@
+//! The statements that make the triggers of a plan, for `adopt install` to run and for `adopt sql`
+//! to print.
+
+use sqlx::{FromRow, PgConnection};
+
+use super::{Plan, functions, parsed::TableName, plan::Note};
+use crate::store::{
+    Result,
+    postgres::{home::quoted, sources::figures::literal},
+};
+
+/// One step, with what it is for.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    /// In words.
+    pub comment: String,
+    /// Statements, each ended by a semicolon.
+    pub sql: String,
+}
+
+impl Step {
+    /// A step of these statements.
+    pub fn new(comment: impl Into<String>, sql: impl Into<String>) -> Self {
+        Step { comment: comment.into(), sql: sql.into() }
+    }
+}
+
+/// For whom triggers are made.
+pub(super) struct Parties {
+    /// The schema of our tables.
+    pub schema: String,
+    /// The role that serves, which owns that schema.
+    pub role: String,
+    /// The role that makes the triggers: an owner of the mapped tables.
+    pub user: String,
+}
+
+/// A table, one of its partitions, or one that inherits from it.
+#[derive(Debug, FromRow)]
+struct Part {
+    schema: String,
+    name: String,
+    is_partitioned: bool,
+    /// It gets its row trigger from the table of which it is a partition.
+    is_partition: bool,
+}
+
+const PARTS: &str = "
+    WITH RECURSIVE part AS (
+        SELECT c.oid AS rel, 0 AS depth FROM pg_class c JOIN pg_namespace space
+            ON space.oid = c.relnamespace
+         WHERE space.nspname = $1::text::name AND c.relname = $2::text::name
+        UNION
+        SELECT below.inhrelid, part.depth + 1 FROM part JOIN pg_inherits below
+            ON below.inhparent = part.rel
+    )
+    SELECT space.nspname::text AS schema, c.relname::text AS name,
+           c.relkind = 'p'::\"char\" AS is_partitioned,
+           c.relispartition AND min(part.depth) > 0 AS is_partition
+    FROM part JOIN pg_class c ON c.oid = part.rel JOIN pg_namespace space
+        ON space.oid = c.relnamespace
+    GROUP BY c.oid, space.nspname
+    ORDER BY min(part.depth), 1, 2";
+
+/// Triggers of ours that the plan has no use for, as (trigger, table), and functions likewise.
+const STALE: &str = "
+    SELECT quote_ident(t.tgname::text), t.tgrelid::regclass::text
+    FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace space
+        ON space.oid = p.pronamespace
+    WHERE space.nspname = $1::text::name AND starts_with(p.proname::text, 'notice_'::text)
+      AND t.tgparentid = 0::oid AND p.proname::text <> ALL ($2::text[])
+    ORDER BY 2, 1";
+const STALE_FUNCTIONS: &str = "
+    SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace space
+        ON space.oid = p.pronamespace
+    WHERE space.nspname = $1::text::name AND starts_with(p.proname::text, 'notice_'::text)
+      AND p.proname::text <> ALL ($2::text[])
+    ORDER BY 1";
+
+/// The steps that make the triggers of this plan, in the order in which they have to run. They
+/// belong into one transaction.
+pub(super) async fn triggers(
+    connection: &mut PgConnection,
+    plan: &Plan,
+    parties: &Parties,
+) -> Result<Vec<Step>> {
+    let mut tables = Vec::new();
+    for (table, notes) in &plan.watches {
+        let parts: Vec<Part> = sqlx::query_as(PARTS)
+            .bind(&table.schema)
+            .bind(&table.name)
+            .fetch_all(&mut *connection)
+            .await?;
+        tables.push((table, notes, parts));
+    }
+    let mut steps = vec![Step::new(
+        "Waits for nobody's transaction longer than this. Writers wait for the rest.",
+        "SET LOCAL lock_timeout = '2s';",
+    )];
+    let roots: Vec<String> = plan.watches.keys().map(full_name).collect();
+    steps.push(Step::new(
+        "All tables at once, so that no writer sees a part of the triggers.",
+        format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE;", roots.join(", ")),
+    ));
+    steps.extend(stale(connection, plan, parties).await?);
+    steps.push(functions_of(plan, parties));
+    steps.extend(tables.iter().map(|(table, notes, parts)| {
+        let statements: String = parts.iter().map(|part| of_part(table, part, parties)).collect();
+        let what = if notes.iter().any(|note| matches!(note, Note::Everybody { .. })) {
+            format!(": each change counts for every facility, since {}", plan.everybody[*table])
+        } else {
+            String::new()
+        };
+        Step::new(format!("{}.{}{what}", table.schema, table.name), statements)
+    }));
+    steps.push(record(plan, parties));
+    Ok(steps)
+}
+
+async fn stale(connection: &mut PgConnection, plan: &Plan, parties: &Parties) -> Result<Vec<Step>> {
+    let kept: Vec<String> = plan.watches.keys().map(function).collect();
+    let triggers: Vec<(String, String)> =
+        sqlx::query_as(STALE).bind(&parties.schema).bind(&kept).fetch_all(&mut *connection).await?;
+    let functions: Vec<String> = sqlx::query_scalar(STALE_FUNCTIONS)
+        .bind(&parties.schema)
+        .bind(&kept)
+        .fetch_all(connection)
+        .await?;
+    let triggers: Vec<String> = triggers
+        .iter()
+        .map(|(trigger, table)| format!("DROP TRIGGER {trigger} ON {table};"))
+        .collect();
+    let functions: Vec<String> =
+        functions.iter().map(|function| format!("DROP FUNCTION {function};")).collect();
+    let all = [triggers, functions].concat();
+    let step =
+        Step::new("What an earlier mapping had, and this one has no use for.", all.join("\n"));
+    Ok(Some(step).filter(|_| !all.is_empty()).into_iter().collect())
+}
+
+/// The functions, which have the rights of the role that serves: to our schema, and to read.
+fn functions_of(plan: &Plan, parties: &Parties) -> Step {
+    let mut sql = as_role(parties);
+    for (table, notes) in &plan.watches {
+        let (schema, name) = (quoted(&parties.schema), function(table));
+        let body = functions::source(&parties.schema, notes);
+        sql += &format!(
+            "\nCREATE OR REPLACE FUNCTION {schema}.{name}() RETURNS trigger LANGUAGE plpgsql \
+             SECURITY DEFINER AS $notice${body}$notice$;\nREVOKE ALL ON FUNCTION \
+             {schema}.{name}() FROM PUBLIC;"
+        );
+        if parties.role != parties.user {
+            let user = quoted(&parties.user);
+            sql += &format!("\nGRANT EXECUTE ON FUNCTION {schema}.{name}() TO {user};");
+        }
+    }
+    Step::new(
+        "What the triggers do. A writer needs no right to it, and whatever goes wrong in it, the \
+         writer's statement succeeds.",
+        sql + &as_user(parties),
+    )
+}
+
+/// Begins statements that make what the role that serves shall own.
+pub(super) fn as_role(parties: &Parties) -> String {
+    match parties.role == parties.user {
+        true => String::new(),
+        false => format!("SET LOCAL ROLE {};", quoted(&parties.role)),
+    }
+}
+
+/// Ends them.
+pub(super) fn as_user(parties: &Parties) -> String {
+    match parties.role == parties.user {
+        true => String::new(),
+        false => "\nSET LOCAL ROLE NONE;".into(),
+    }
+}
+
+/// The triggers on one table, or on a part of it.
+fn of_part(root: &TableName, part: &Part, parties: &Parties) -> String {
+    let suffix = functions::suffix(root);
+    let table = format!("{}.{}", quoted(&part.schema), quoted(&part.name));
+    let call = format!("EXECUTE FUNCTION {}.{}()", quoted(&parties.schema), function(root));
+    let make = |event: &str, when: &str| {
+        format!(
+            "CREATE OR REPLACE TRIGGER facility_summary_{event}_{suffix} AFTER {when} {call};\n"
+        )
+    };
+    let (old, new) = ("OLD TABLE AS old_rows", "NEW TABLE AS new_rows");
+    let of =
+        |what: &str, rows: &str| format!("{what} ON {table} REFERENCING {rows} FOR EACH STATEMENT");
+    let mut sql = make("insert", &of("INSERT", new))
+        + &make("update", &of("UPDATE", &format!("{old} {new}")))
+        + &make("delete", &of("DELETE", old))
+        + &make("truncate", &format!("TRUNCATE ON {table} FOR EACH STATEMENT"));
+    if !part.is_partition {
+        // The server copies it to partitions, also to those that are attached later.
+        sql += &make("row", &format!("INSERT OR UPDATE OR DELETE ON {table} FOR EACH ROW"));
+    }
+    let row = if part.is_partitioned { "ALWAYS" } else { "REPLICA" };
+    sql + &format!(
+        "ALTER TABLE ONLY {table} ENABLE TRIGGER facility_summary_insert_{suffix}, ENABLE TRIGGER \
+         facility_summary_update_{suffix}, ENABLE TRIGGER facility_summary_delete_{suffix}, ENABLE \
+         ALWAYS TRIGGER facility_summary_truncate_{suffix}, ENABLE {row} TRIGGER \
+         facility_summary_row_{suffix};\n"
+    )
+}
+
+/// What the service compares the triggers with. After this it looks at everything once more.
+fn record(plan: &Plan, parties: &Parties) -> Step {
+    let schema = quoted(&parties.schema);
+    let rows: Vec<String> = plan
+        .watches
+        .iter()
+        .map(|(table, notes)| {
+            format!(
+                "({}, {}, {}, $notice${}$notice$)",
+                literal(&table.schema),
+                literal(&table.name),
+                literal(&functions::suffix(table)),
+                functions::source(&parties.schema, notes),
+            )
+        })
+        .collect();
+    Step::new(
+        "What the service compares the triggers with. It looks at all figures once more.",
+        format!(
+            "{}\nDELETE FROM {schema}.mapped_watch;\nINSERT INTO {schema}.mapped_watch \
+             (schema_name, tab, suffix, source) VALUES {};\nUPDATE {schema}.fleet SET \
+             mapped_plan = {}, mapped_seen = NULL;{}",
+            as_role(parties),
+            rows.join(", "),
+            literal(&plan.id(&parties.schema)),
+            as_user(parties)
+        ),
+    )
+}
+
+/// The name of the function of a table.
+fn function(table: &TableName) -> String {
+    format!("notice_{}", functions::suffix(table))
+}
+
+fn full_name(table: &TableName) -> String {
+    format!("{}.{}", quoted(&table.schema), quoted(&table.name))
+}

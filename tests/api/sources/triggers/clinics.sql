@@ -1,0 +1,12 @@
+CREATE SCHEMA "Ops";
+CREATE TABLE "Ops"."Clinic" (code text PRIMARY KEY, "Title" text, zone text);
+CREATE TABLE "Ops".ward (clinic text NOT NULL, no integer NOT NULL, legacy text, PRIMARY KEY (clinic, no));
+CREATE TABLE "Ops".product (id serial PRIMARY KEY, abo text, is_blood boolean NOT NULL DEFAULT true);
+CREATE TABLE "Ops".unit (id bigserial PRIMARY KEY, clinic text, ward integer, product integer, expires timestamp);
+CREATE TABLE "Ops".discard (unit bigint PRIMARY KEY);
+CREATE TABLE "Ops"."order" (id bigserial PRIMARY KEY, clinic text, placed timestamp, placed_utc timestamptz);
+CREATE TABLE "Ops".line (id bigserial PRIMARY KEY, "order" bigint, units integer);
+CREATE TABLE "Ops".banned (legacy text);
+INSERT INTO "Ops"."Clinic" VALUES ('N', 'North', 'Pacific/Auckland'), ('S', 'South', 'America/Adak');
+INSERT INTO "Ops".ward VALUES ('N', 1, 'n-1'), ('S', 1, 's-1');
+INSERT INTO "Ops".product (abo) VALUES ('O+');

@@ -1,0 +1,207 @@
+//! `adopt install`, `adopt sql` and `adopt remove`.
+
+use std::process::Command;
+
+use super::{adopt, agrees, is_noticed, only_marks, shows, watched};
+use crate::{
+    server_settings::owned,
+    sources::{HOSPITAL, MAPPING, mapped, run, sources_of},
+    support::{outside::Outside, postgres::fresh_database, service::Launch},
+};
+
+/// The URL of the superuser.
+fn as_superuser(url: &str) -> String {
+    let (_, address) = url.split_once('@').expect("a user");
+    format!("postgres://postgres:postgres@{address}")
+}
+
+/// The definitions of everything in the database.
+fn definitions(url: &str) -> String {
+    let dump = Command::new("pg_dump")
+        .args(["--schema-only", "--restrict-key=same"])
+        .arg(as_superuser(url))
+        .output()
+        .expect("pg_dump runs");
+    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    String::from_utf8(dump.stdout).expect("definitions are UTF-8")
+}
+
+/// Runs a file by psql.
+fn psql(url: &str, script: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("script.sql");
+    std::fs::write(&file, script).expect("it can be written");
+    let run = Command::new("psql")
+        .args(["--no-psqlrc", "--quiet", "--file"])
+        .arg(&file)
+        .arg(url)
+        .output()
+        .expect("psql runs");
+    assert!(run.status.success(), "{script}\n{}", String::from_utf8_lossy(&run.stderr));
+}
+
+/// A database of a hospital, owned by the superuser; the role that is to serve, which may do
+/// nothing; and the launches of both.
+async fn of_two_roles() -> (Launch, Launch, Outside, String) {
+    let (serves, mut sql, role) = owned().await;
+    let database = serves.database_url().rsplit('/').next().expect("a path").to_owned();
+    sql.run(format!(
+        "ALTER DATABASE {database} OWNER TO postgres; ALTER SCHEMA public OWNER TO postgres; \
+         REVOKE ALL ON SCHEMA public FROM PUBLIC"
+    ))
+    .await;
+    sql.run(HOSPITAL).await;
+    let owner = crate::support::Service::on(as_superuser(serves.database_url()));
+    for launch in [&serves, &owner] {
+        std::fs::write(sources_of(launch), MAPPING).expect("the folder can be written");
+    }
+    let file = sources_of(&serves);
+    (owner, serves.argument("--sources").argument(&file), sql, role)
+}
+
+#[tokio::test]
+async fn an_owner_installs_another_role_serves_and_nothing_is_left_after_removal() {
+    let (owner, serves, mut sql, role) = of_two_roles().await;
+    let before = definitions(owner.database_url());
+    let said = adopt(&owner, &["install", "--role", &role]).await;
+    for words in ["The schema facility_summary", "may read the mapped columns", "public.bag"] {
+        assert!(said.contains(words), "{words:?} is not in: {said}");
+    }
+    let again = adopt(&owner, &["install"]).await;
+    assert!(again.contains("nothing was made"), "{again}");
+    let service = only_marks(serves).start().await;
+    is_noticed(&service).await;
+    sql.run("UPDATE public.store SET hospital_id = 2 WHERE id = 1").await;
+    agrees(&service, &mut sql, "a move").await;
+    let exited = run(&owner, &["adopt", "remove"]).await;
+    assert_eq!(exited.code, Some(1));
+    assert!(exited.output.contains("stop every replica first"), "{}", exited.output);
+    drop(service.terminate().await);
+    let said = adopt(&owner, &["remove"]).await;
+    assert!(said.contains(&format!("left: the role {role}")), "{said}");
+    assert_eq!(definitions(owner.database_url()), before);
+    sql.run(format!("DROP ROLE {role}")).await;
+    let again = adopt(&owner, &["remove"]).await;
+    assert!(again.contains("There was nothing of this service"), "{again}");
+}
+
+#[tokio::test]
+async fn what_sql_prints_does_what_install_and_remove_do() {
+    let (owner, serves, mut sql, role) = of_two_roles().await;
+    let before = definitions(owner.database_url());
+    let script = adopt(&owner, &["sql", "--role", &role]).await;
+    assert_eq!(definitions(owner.database_url()), before, "it makes nothing");
+    psql(owner.database_url(), &script);
+    let service = only_marks(serves).start().await;
+    is_noticed(&service).await;
+    sql.run("DELETE FROM public.bag WHERE store_id = 1").await;
+    agrees(&service, &mut sql, "a delete").await;
+    let again = adopt(&owner, &["install"]).await;
+    assert!(again.contains("nothing was made"), "{again}");
+    drop(service.terminate().await);
+    psql(owner.database_url(), &adopt(&owner, &["sql", "--remove"]).await);
+    assert_eq!(definitions(owner.database_url()), before);
+}
+
+/// Rights that somebody gave to a role that has tables of its own stay, and so do objects of others
+/// in our schema.
+#[tokio::test]
+async fn removal_leaves_what_is_not_ours() {
+    let (launch, mut sql) = mapped(MAPPING).await;
+    sql.run("CREATE SCHEMA facility_summary; CREATE TABLE facility_summary.notes (text text)")
+        .await;
+    let before = definitions(launch.database_url());
+    adopt(&launch, &["install"]).await;
+    sql.run("CREATE VIEW public.ours AS SELECT * FROM facility_summary.facilities").await;
+    let exited = run(&launch, &["adopt", "remove"]).await;
+    assert_eq!(exited.code, Some(1));
+    assert!(exited.output.contains("public.ours"), "{}", exited.output);
+    sql.run("DROP VIEW public.ours").await;
+    let said = adopt(&launch, &["remove"]).await;
+    assert!(said.contains("facility_summary.notes"), "{said}");
+    assert_eq!(definitions(launch.database_url()), before);
+}
+
+#[tokio::test]
+async fn an_installation_does_not_queue_behind_a_long_transaction() {
+    let (launch, mut sql) = mapped(MAPPING).await;
+    sql.run("BEGIN; UPDATE public.bag SET abo = abo").await;
+    let exited = run(&launch, &["adopt", "install"]).await;
+    assert_eq!(exited.code, Some(1), "{}", exited.output);
+    for word in ["lock", "run this again", "nothing was made"] {
+        assert!(exited.output.contains(word), "{word:?} is not in: {}", exited.output);
+    }
+    sql.run("COMMIT").await;
+    adopt(&launch, &["install"]).await;
+}
+
+#[tokio::test]
+async fn a_role_without_the_rights_is_told_which_it_needs() {
+    let (owner, serves, mut sql, role) = of_two_roles().await;
+    sql.run(format!(
+        "CREATE SCHEMA facility_summary AUTHORIZATION {role}; GRANT USAGE ON SCHEMA public TO \
+         {role}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"
+    ))
+    .await;
+    let exited = run(&serves, &["adopt", "install"]).await;
+    assert_eq!(exited.code, Some(1), "{}", exited.output);
+    assert!(exited.output.contains("owner of the tables"), "{}", exited.output);
+    for (first, word) in
+        [("SELECT 1", "ALTER SCHEMA"), ("DROP SCHEMA facility_summary CASCADE", "CREATE ROLE")]
+    {
+        sql.run(first).await;
+        let exited = run(&owner, &["adopt", "install", "--role", "nobody_at_all"]).await;
+        assert_eq!(exited.code, Some(1));
+        assert!(exited.output.contains(word), "{word}: {}", exited.output);
+    }
+}
+
+/// A copy of the owner's schemas alone: its tables work, whatever psql says of our triggers.
+#[tokio::test]
+async fn a_copy_of_the_owners_schemas_has_no_broken_trigger() {
+    let (service, _sql) = watched(MAPPING).await;
+    let copy = fresh_database().await;
+    let dump = Command::new("pg_dump")
+        .args(["--schema=public", "--restrict-key=same"])
+        .arg(service.database_url())
+        .output()
+        .expect("pg_dump runs");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("dump.sql");
+    std::fs::write(&file, &dump.stdout).expect("it can be written");
+    let restored = Command::new("psql").args(["--quiet", "--file"]).arg(&file).arg(&copy).output();
+    let said = String::from_utf8(restored.expect("psql runs").stderr).expect("UTF-8");
+    let errors: Vec<&str> = said.lines().filter(|line| line.contains("ERROR:")).collect();
+    assert!(!errors.is_empty());
+    for error in errors {
+        let is_ours =
+            error.contains("facility_summary") || error.contains("schema \"public\" already");
+        assert!(is_ours, "{error}");
+    }
+    let mut sql = Outside::connect(&copy).await;
+    assert_eq!(sql.number("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal").await, 0);
+    assert_eq!(sql.number("SELECT count(*) FROM public.bag").await, 6);
+    sql.run("UPDATE public.bag SET state = 'issued'; TRUNCATE public.movement").await;
+}
+
+/// A dump of the whole database brings all of it, and the triggers are looked at once more.
+#[tokio::test]
+async fn a_restored_dump_of_everything_is_watched() {
+    let (service, _sql) = watched(MAPPING).await;
+    let dump = Command::new("pg_dump").arg(service.database_url()).output().expect("pg_dump runs");
+    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    let (launch, mut sql) = {
+        let launch = crate::support::Service::on_postgres().await;
+        let file = sources_of(&launch);
+        std::fs::write(&file, MAPPING).expect("the folder can be written");
+        let sql = Outside::connect(launch.database_url()).await;
+        (launch.argument("--sources").argument(&file), sql)
+    };
+    psql(launch.database_url(), &String::from_utf8(dump.stdout).expect("UTF-8"));
+    sql.run("DELETE FROM public.bag WHERE store_id = 1").await;
+    let service = only_marks(launch).start().await;
+    is_noticed(&service).await;
+    agrees(&service, &mut sql, "a delete before the start").await;
+    sql.run("DELETE FROM public.bag").await;
+    shows(&service, "1", &[0, 4, 1], "a delete").await;
+}
