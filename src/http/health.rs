@@ -143,8 +143,10 @@ fn dependencies(app: &AppState) -> Vec<Dependency> {
     }
     all.push(triggers);
     all.extend(app.comparison.as_ref().map(|comparison| sources(&comparison.changes.load())));
-    // Only while it fails, and the database itself does not.
-    if let Some(class) = app.drain.failing.class().filter(|_| app.outage.last_error().is_none()) {
+    let is_explained = app.outage.last_error().is_some()
+        || all.iter().any(|one| one.name == "sources" && one.last_error == Some("broken"));
+    // Only while it fails, and neither the database nor the mapped tables explain it.
+    if let Some(class) = app.drain.failing.class().filter(|_| !is_explained) {
         let remedy = "nothing is proven, and answers grow old, while the job drain fails: its log \
                       entries say at what; where a right is missing, the service's role needs \
                       SELECT, INSERT, UPDATE and DELETE on all of its tables, and no row-level \

@@ -45,7 +45,7 @@ const MIDNIGHT_INTERVAL: Duration = Duration::from_secs(1);
 /// replica gave back or abandoned.
 const REBUILD_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How often it is asked whether the owner's queries are due.
+/// How often it is asked whether a comparison with mapped tables, or the owner's queries, is due.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The running jobs.
@@ -117,11 +117,16 @@ impl Jobs {
             }));
         }
         if let Some(comparison) = comparison {
-            let interval = comparison.interval;
-            loops.push(every("comparison", interval, stop.clone(), metrics.clone(), move || {
-                let comparison = comparison.clone();
-                async move { comparison.run_once().await }
-            }));
+            loops.push(every(
+                "comparison",
+                CHECK_INTERVAL,
+                stop.clone(),
+                metrics.clone(),
+                move || {
+                    let comparison = comparison.clone();
+                    async move { comparison.run_once().await }
+                },
+            ));
         }
         if let Some(check) = owners_check {
             loops.push(every("owners_check", CHECK_INTERVAL, stop.clone(), metrics, move || {

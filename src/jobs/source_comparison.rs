@@ -1,14 +1,21 @@
 //! Compares the mapped tables of another program with what they were: the owner may rename a column
 //! or add a label to an enum at any time.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 
 use crate::{
+    jobs::drain::Drain,
     metrics::Metrics,
     store::{self, SourceChange, Store},
 };
+
+/// How often it is made while the tables are in doubt.
+const DOUBTFUL: Duration = Duration::from_secs(2);
 
 /// The comparison with all parts that it uses.
 pub struct SourceComparison {
@@ -18,13 +25,28 @@ pub struct SourceComparison {
     pub store: Arc<dyn Store>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// While it fails, the tables may have been changed.
+    pub drain: Arc<Drain>,
+    /// When the last comparison began.
+    pub began: Mutex<Option<Instant>>,
     /// What the last comparison found.
     pub changes: ArcSwap<Vec<SourceChange>>,
 }
 
 impl SourceComparison {
-    /// Compares once.
+    /// Compares if that is due: after the interval, and at once while the drain fails or until
+    /// what broke the mapping is repaired.
     pub async fn run_once(&self) -> store::Result<bool> {
+        let is_doubtful = self.drain.failing.class().is_some()
+            || self.changes.load().iter().any(|change| change.breaks);
+        let interval = if is_doubtful { self.interval.min(DOUBTFUL) } else { self.interval };
+        {
+            let mut began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
+            if began.is_some_and(|began| began.elapsed() < interval) {
+                return Ok(false);
+            }
+            *began = Some(Instant::now());
+        }
         let changes = self.store.source_changes().await?;
         for (kind, breaks) in [("broken", true), ("changed", false)] {
             let number = changes.iter().filter(|change| change.breaks == breaks).count();

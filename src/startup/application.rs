@@ -106,7 +106,8 @@ impl Application {
                 Some(running)
             }
         };
-        let comparison = settings.sources.as_ref().map(|sources| comparison(&core, sources));
+        let comparison =
+            settings.sources.as_ref().map(|sources| comparison(&core, sources, &drain));
         let jobs = start_jobs(&core, &drain, comparison.clone()).await?;
         let proof = shared_proof(&core, &reads, &drain);
         let lists = Arc::new(Lists {
@@ -320,11 +321,13 @@ async fn start_jobs(
 }
 
 /// The comparison of mapped tables with what they were.
-fn comparison(core: &Core, sources: &SourcesSettings) -> Arc<SourceComparison> {
+fn comparison(core: &Core, sources: &SourcesSettings, drain: &Arc<Drain>) -> Arc<SourceComparison> {
     Arc::new(SourceComparison {
         interval: Duration::from_secs(sources.compare_seconds.get()),
         store: core.store.clone(),
         metrics: core.metrics.clone(),
+        drain: drain.clone(),
+        began: Mutex::default(),
         changes: ArcSwap::default(),
     })
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{ONLY_MARKS, adopt, agrees, is_noticed, only_marks, own, shows, triggers, watched};
 use crate::{
     sources::{MAPPING, mapped, now, run, sources_of, totals},
-    steps::{Scrape, age, read},
+    steps::{Scrape, age, get, read},
     support::{outside::Outside, wait_until},
 };
 
@@ -60,6 +60,18 @@ async fn a_column_that_is_renamed_stops_no_writer() {
     writer.run("INSERT INTO public.bag (place_id, abo, rh) VALUES (1, 'O', '+')").await;
     writer.run("UPDATE public.bag SET state = 'issued' WHERE abo = 'AB'").await;
     writer.run("DELETE FROM public.bag WHERE place_id = 3").await;
+    // Tables are compared once a minute, and at once where the drain fails.
+    wait_until("readiness names the change, and no right that would be missing", async || {
+        let ready = get(&service, "/health/ready").await;
+        let named = |name: &str| {
+            let all = ready["dependencies"].as_array().unwrap();
+            all.iter().find(|one| one["name"] == name).cloned()
+        };
+        let remedy = named("sources").unwrap()["remedy"].to_string();
+        remedy.contains("public.bag.store_id is now public.bag.place_id")
+            && named("drain").is_none()
+    })
+    .await;
     sql.run("ALTER TABLE public.bag RENAME COLUMN place_id TO store_id").await;
     agrees(&service, &mut sql, "writes meanwhile").await;
     is_noticed(&service).await;
