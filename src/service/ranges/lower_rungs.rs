@@ -288,6 +288,7 @@ impl Ranges {
         let waiters: Vec<_> = due.into_iter().map(join).collect();
         let mut has_moved = false;
         for (day, waiter) in waiters {
+            read.waited |= waiter.is_shared;
             match waiter.result().await.map_err(|error| (*error).clone())? {
                 Some(refreshed) if refreshed.row.is_of(&day) => {
                     found.insert(day.date, self.reads.keep(&refreshed.row));

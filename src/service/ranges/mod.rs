@@ -93,7 +93,7 @@ struct Read {
     /// The lowest rung that another reader of the facility asked while this one waited.
     awaited: Tier,
     forward: Option<Forward>,
-    /// It waited for another reader of the facility.
+    /// It waited for another reader, or shared what that one had begun.
     waited: bool,
     asked_redis: bool,
     /// The days that memory did not have when Redis was asked.

@@ -184,6 +184,7 @@ impl Ranges {
                 self.reads.directory.catch_up(&*self.reads.store, will_do).await?;
             }
             Step::Prove => {
+                read.waited |= !self.proof.is_idle();
                 let will_do = |table_ms| read.is_fresh(table_ms, self.reads.clock.now_ms());
                 self.proof.prove(will_do).await?;
             }
