@@ -102,11 +102,12 @@ impl Ranges {
                 Err(_) if read.requested.only_if_cached => None,
                 Err(_) => {
                     read.waited = true;
-                    let held = turn.lock().await;
-                    read.awaited = held.asked_since(read.arrived);
-                    Some(held)
+                    Some(turn.lock().await)
                 }
             };
+            // Also where the turn is free by now: another reader may have asked meanwhile.
+            let asked = held.as_ref().map_or(Tier::Memory, |last| last.asked_since(read.arrived));
+            read.awaited = read.awaited.max(asked);
             let last = held.as_deref_mut();
             let step = self.step_in_turn(read, select, last, &mut found, tried_proof).await?;
             if matches!(step, Step::ReadDirectory | Step::Prove | Step::Refresh(..)) {
