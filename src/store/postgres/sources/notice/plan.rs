@@ -175,7 +175,11 @@ impl Way {
         tables: &BTreeMap<TableName, Table>,
         alias: &str,
     ) -> std::result::Result<Way, String> {
-        let from = parsed.tables.iter().find(|table| table.alias == alias).expect("it is there");
+        let from = parsed
+            .tables
+            .iter()
+            .find(|table| table.alias == alias)
+            .expect("the alias was taken from these tables");
         let types = &tables[&from.table].types;
         let facility = &parsed.expressions[0];
         let uses = parsed.uses(facility);

@@ -115,7 +115,9 @@ pub async fn remove(settings: &DatabaseSettings) -> Result<Removed> {
             .map_err(|error| failed(comment, error))?;
     }
     tx.commit().await?;
-    Ok(Removed { removed: steps.into_iter().map(|step| step.comment).skip(1).collect(), left })
+    // The first step only says how long to wait for locks.
+    let removed = steps.into_iter().skip(1).map(|step| step.comment).collect();
+    Ok(Removed { removed, left })
 }
 
 /// What `remove` would run, for `psql`.
