@@ -3,6 +3,7 @@
 //! Instants are milliseconds since 1970 (`_ms`). Where an instant decides something, it comes from
 //! the database's clock.
 
+pub mod access;
 pub mod blood_type;
 pub mod day;
 pub mod difference;
