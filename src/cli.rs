@@ -22,6 +22,7 @@ use crate::{
         adopt::{self, AdoptCommand},
         counted, demo_events, estimate, generate,
         import::{self, ServiceTarget},
+        key::{self, KeyCommand},
     },
 };
 
@@ -100,6 +101,14 @@ enum Command {
         #[command(subcommand)]
         action: AdoptCommand,
     },
+    /// Make, list and revoke API keys, by which services and dashboards sign in
+    #[command(
+        after_help = "Example:\n  facility-summary key add --role admin --name \"first key\""
+    )]
+    Key {
+        #[command(subcommand)]
+        action: KeyCommand,
+    },
     /// List what was imported: source, file, hash, rows, when, and by which command
     #[command(after_help = "Example:\n  facility-summary imports")]
     Imports,
@@ -170,6 +179,7 @@ pub async fn run() -> ExitCode {
             }
         },
         Command::Adopt { action } => adopt::run(action, &settings).await,
+        Command::Key { action } => key(settings, action).await,
         Command::Imports => imports(settings).await,
         Command::Openapi => {
             println!("{}", openapi::json());
@@ -364,6 +374,13 @@ async fn load(settings: Settings, args: import::ImportArgs) -> Result<ExitCode, 
             Ok(ExitCode::from(error.exit_code()))
         }
     }
+}
+
+async fn key(settings: Settings, action: KeyCommand) -> Result<ExitCode, Failure> {
+    let core = Core::open(settings).await?;
+    let done = key::run(action, &core).await;
+    core.store.close().await;
+    Ok(done?)
 }
 
 async fn imports(settings: Settings) -> Result<ExitCode, Failure> {

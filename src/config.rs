@@ -2,6 +2,7 @@
 //! the start; the error names its key, its value and what would be right. `config.example.toml`
 //! lists all defaults, and a test compares the two.
 
+mod auth;
 mod bind_address;
 pub mod redis_url;
 mod refresh;
@@ -16,6 +17,7 @@ use std::{collections::HashMap, path::Path};
 
 use serde::Deserialize;
 
+pub use auth::AuthSettings;
 pub use refresh::{RefreshSettings, Switch};
 pub use sections::*;
 use sources::SourcesSettings;
@@ -48,6 +50,8 @@ pub struct Settings {
     pub rebuild: RebuildSettings,
     /// `[lists]`: the day of all facilities, kept as a view.
     pub lists: ListsSettings,
+    /// `[auth]`: who may use the service.
+    pub auth: AuthSettings,
     /// `[audit]`: the sample audit.
     pub audit: AuditSettings,
     /// `[log]`: what is logged, and how.
@@ -137,7 +141,7 @@ impl Settings {
         if let Some(url) = &self.redis.url {
             crate::config::redis_url::RedisUrl::parse(url)?;
         }
-        bind_address::check(&self.server.bind)?;
+        bind_address::check(&self.server.bind, self.auth.is_on())?;
         if let Some(schema) = &self.database.schema {
             check_schema("database.schema", schema)?;
         }

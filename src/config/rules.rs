@@ -26,7 +26,7 @@ const A_DAY_MS: u64 = 86_400_000;
 const A_YEAR_SECONDS: u64 = 31_536_000;
 
 /// Every key, in the order of `config.example.toml`.
-pub const RULES: [(&str, SettingRule); 55] = [
+pub const RULES: [(&str, SettingRule); 57] = [
     ("server.bind", Text("an address and a port, such as 127.0.0.1:8080 or [::1]:8080")),
     ("server.workers", Whole(0..=1_024)),
     ("server.max_connections", Whole(1..=10_000_000)),
@@ -84,6 +84,8 @@ pub const RULES: [(&str, SettingRule); 55] = [
     ("lists.views", Whole(1..=1_000)),
     ("lists.view_idle_seconds", Whole(1..=A_YEAR_SECONDS)),
     ("lists.page_bytes", Whole(0..=MANY)),
+    ("auth.sign_in", OneOf(&["on", "off"])),
+    ("auth.audit_log_days", Whole(1..=36_500)),
     ("audit.interval_ms", Whole(0..=A_DAY_MS)),
     ("audit.sample", Whole(1..=10_000)),
     ("log.format", OneOf(&["json", "pretty"])),

@@ -81,6 +81,11 @@ impl FacilityScope {
         FacilityScope::Only(NamedFacilities { ids, keys: BTreeSet::new() })
     }
 
+    /// Whether it names facilities by an owner's keys.
+    pub fn has_keys(&self) -> bool {
+        matches!(self, FacilityScope::Only(named) if !named.keys.is_empty())
+    }
+
     /// Whether the facility with this id, and this key of the owner, is among them.
     pub fn has(&self, id: Uuid, key: Option<&str>) -> bool {
         match self {

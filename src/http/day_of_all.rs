@@ -1,5 +1,7 @@
 //! The route of one day of all facilities, with totals. The page comes from a view, as bytes.
 
+use std::{borrow::Cow, sync::Arc};
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header,
@@ -16,6 +18,7 @@ use utoipa::{
 use super::{
     coded_body::{self, CodedBody},
     day_parameters::{ListingParameters, unknown_cursor},
+    entrance::visible,
     instrumentation::request_span,
     list_answer::problem_of,
     problem::Problem,
@@ -26,9 +29,10 @@ use super::{
     summaries::{asked_date, begun_day, freshness_request},
 };
 use crate::{
-    cache::views::{Form, Page},
+    access::Visible,
+    cache::views::{DayQuery, Form, Page},
     directory::Directory,
-    domain::{summary::ShownSummary, totals::Totals},
+    domain::{facility::Facility, summary::ShownSummary, totals::Totals},
     service::{
         freshness_request::FreshnessRequest,
         lists::day_of_all::{DayPage, DayRequest},
@@ -118,15 +122,51 @@ pub async fn all(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespon
     let date = asked_date(request.match_info().get("date").unwrap_or_default())?;
     let requested = freshness_request(&request, &app, 0);
     let form = preferred_form(&request);
+    let visible = visible(&request);
+    let text = text_for(request.query_string(), &visible);
     // A page that is held was asked for by this very text, which was read then.
-    let held = app.lists.held_page(date, request.query_string(), &requested, app.clock.now_ms());
+    let held = app.lists.held_page(date, &text, &requested, app.clock.now_ms());
     if let Some(held) = held
         && let Some(response) = respond(&request, &app, &held, form)
     {
         return Ok(response);
     }
-    let span = request_span(&request);
-    Box::pin(past_pages(request, app, date, requested, form).instrument(span)).await
+    let (span, text) = (request_span(&request), text.into_owned());
+    let asked = Asked { date, text, visible, requested, form };
+    Box::pin(past_pages(request, app, asked).instrument(span)).await
+}
+
+/// What a reader asked for.
+struct Asked {
+    date: Option<Date>,
+    text: String,
+    visible: Visible,
+    requested: FreshnessRequest,
+    form: Form,
+}
+
+/// The text by which pages are held. Readers who may see the same facilities share their pages; a
+/// query never has a space.
+fn text_for<'a>(query: &'a str, visible: &Visible) -> Cow<'a, str> {
+    match visible {
+        Visible::All => Cow::Borrowed(query),
+        Visible::Only(only) => Cow::Owned(format!("{} {query}", only.name)),
+    }
+}
+
+/// The query of a reader who may see only some facilities: 403 where it names another one.
+fn limited(query: DayQuery, visible: &Visible) -> Result<DayQuery, Problem> {
+    let Visible::Only(only) = visible else { return Ok(query) };
+    let facilities = match query.facilities {
+        Some(named) if !named.is_subset(&only.ids) => {
+            return Err(Problem::forbidden(
+                "facility_id names a facility that is not among those that you may see.",
+            ));
+        }
+        Some(named) => named,
+        None => only.ids.clone(),
+    };
+    Ok(DayQuery { facilities: Some(facilities), ..query })
 }
 
 /// Puts the page together in a task of its own, away from the HTTP worker: that goes on when its
@@ -134,17 +174,16 @@ pub async fn all(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespon
 async fn past_pages(
     request: HttpRequest,
     app: Data<AppState>,
-    date: Option<Date>,
-    requested: FreshnessRequest,
-    form: Form,
+    asked: Asked,
 ) -> Result<HttpResponse, Problem> {
-    let text = request.query_string().to_owned();
-    let query = ListingParameters::read(&text)?.into_query();
+    let Asked { date, text, visible, requested, form } = asked;
+    let query = ListingParameters::read(request.query_string())?.into_query();
+    let query = limited(query, &visible)?;
     let wrong = query.cursor.as_ref().map(unknown_cursor);
     let day = DayRequest { date, text, query, form };
     let lists = app.lists.clone();
     let reading = async move {
-        let begins = |directory: &Directory, now_ms: i64| begins(directory, date, now_ms);
+        let begins = |directory: &Directory, now_ms: i64| begins(directory, &visible, date, now_ms);
         let unknown = || wrong.clone().unwrap_or_else(|| query::invalid("cursor", "", "none"));
         lists.day_of_all(&day, requested, begins, unknown).await
     };
@@ -154,12 +193,17 @@ async fn past_pages(
 }
 
 /// 404 when the date has not begun at any facility, or was at none.
-fn begins(directory: &Directory, date: Option<Date>, now_ms: i64) -> Result<(), Problem> {
+fn begins(
+    directory: &Directory,
+    visible: &Visible,
+    date: Option<Date>,
+    now_ms: i64,
+) -> Result<(), Problem> {
     let (facilities, _) = directory.all();
+    let facilities: Vec<_> = facilities.iter().filter(|f| visible.has(f.id)).collect();
     let Some(date) = date else { return Ok(()) };
-    let has_begun = |facility: &std::sync::Arc<crate::domain::facility::Facility>| {
-        begun_day(facility, date, &facility.zone.today(now_ms)).is_ok()
-    };
+    let has_begun =
+        |facility: &&Arc<Facility>| begun_day(facility, date, &facility.zone.today(now_ms)).is_ok();
     if facilities.iter().any(has_begun) {
         return Ok(());
     }

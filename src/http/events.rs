@@ -15,10 +15,12 @@ use uuid::Uuid;
 use super::{
     cloudevents::{self, CloudEvent, EventLimits},
     content_type,
+    entrance::visible,
     problem::{InputError, Problem},
     state::AppState,
 };
 use crate::{
+    access::Visible,
     domain::{event::Event, summary::Key},
     service::ingest::{IngestError, Ingested},
     store::StoreError,
@@ -91,7 +93,7 @@ pub async fn post(
     };
     let posted = cloudevents::parse(content_type(&request), request.headers(), &body, &limits)
         .inspect_err(|_| app.metrics.events.with_label_values(&["unreadable", "rejected"]).inc())?;
-    apply(&app, posted.events, |index| posted.form.data_pointer(index)).await
+    apply(&app, visible(&request), posted.events, |index| posted.form.data_pointer(index)).await
 }
 
 /// 409 for events that state entities, where the figures come from tables of another program.
@@ -187,14 +189,26 @@ fn too_large(max_body: usize) -> Problem {
 /// body, by the event's index.
 pub(super) async fn apply(
     app: &AppState,
+    within: Visible,
     events: Vec<Event>,
     pointer: impl Fn(usize) -> String,
 ) -> Result<HttpResponse, Problem> {
     refuse_statements(app, &events)?;
-    match app.ingest.submit(events).await {
+    match app.ingest.submit_within(events, within).await {
         Ok(applied) => Ok(HttpResponse::Ok()
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .json(answer(applied))),
+        Err(IngestError::Forbidden(events)) => Err(Problem::forbidden(
+            "Events about facilities that are not among yours, or about something that is not \
+             known. Nothing of this request was applied.",
+        )
+        .at(events
+            .into_iter()
+            .map(|index| InputError {
+                pointer: pointer(index),
+                detail: "is not about a facility of yours".to_owned(),
+            })
+            .collect())),
         Err(IngestError::Invalid(faults)) => Err(Problem::invalid(
             faults
                 .into_iter()

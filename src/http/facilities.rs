@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{
     content_type,
+    entrance::visible,
     events::{AppliedEvents, apply},
     list_answer,
     parameters::{self, FacilityCursor},
@@ -97,9 +98,11 @@ pub async fn list(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespo
         Some(after) => facilities
             .partition_point(|f| (f.name.as_str(), f.id) < (after.name.as_str(), after.id)),
     };
+    let visible = visible(&request);
     let wanted = asked.q.map(|q| sought(&q));
     let mut found = facilities[start..]
         .iter()
+        .filter(|f| visible.has(f.id))
         .filter(|f| wanted.as_ref().is_none_or(|q| sought(&f.name).contains(q)))
         .filter(|f| asked.key.is_none() || f.key == asked.key);
     let items = found.by_ref().take(asked.limit).map(|f| item(f)).collect();
@@ -189,7 +192,7 @@ pub async fn register(
     let id = path_id(&request, "facility_id")?;
     let body = super::events::body(&request, payload, &app).await?;
     let statement = registrations::facility(id, app.clock.now_ms(), content_type(&request), &body)?;
-    apply(&app, vec![Event::Statement(statement)], |_| String::new()).await
+    apply(&app, visible(&request), vec![Event::Statement(statement)], |_| String::new()).await
 }
 
 /// Registers a blood bank, or moves it to another facility, as of now.
@@ -217,5 +220,5 @@ pub async fn register_blood_bank(
     let body = super::events::body(&request, payload, &app).await?;
     let statement =
         registrations::blood_bank(id, app.clock.now_ms(), content_type(&request), &body)?;
-    apply(&app, vec![Event::Statement(statement)], |_| String::new()).await
+    apply(&app, visible(&request), vec![Event::Statement(statement)], |_| String::new()).await
 }

@@ -113,7 +113,7 @@ pub fn parse_asked_date(text: &str) -> Option<Date> {
 
 /// Parses an RFC 3339 `date-time` strictly. jiff's own parser also accepts other ISO 8601 forms,
 /// zone annotations and leap seconds.
-fn parse_instant(text: &str) -> Option<i64> {
+pub fn parse_instant(text: &str) -> Option<i64> {
     let (date, time) = text.split_at_checked(10)?;
     let date = parse_date(date)?;
     let [b'T' | b't', h1, h2, b':', m1, m2, b':', s1, s2, rest @ ..] = time.as_bytes() else {

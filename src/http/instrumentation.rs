@@ -22,14 +22,19 @@ use actix_web::{
         ConnectionType, Method, StatusCode,
         header::{HeaderName, HeaderValue},
     },
+    middleware::from_fn,
     web,
 };
 use futures_util::FutureExt;
 use prometheus::{Histogram, IntCounter};
 use tracing::{Instrument, Span};
 
-use super::problem::Problem;
+use super::{
+    entrance::{Needs, enter},
+    problem::Problem,
+};
 use crate::{
+    access::Guard,
     metrics::Metrics,
     telemetry::log_repeats::{LogRepeats, RepeatLog},
 };
@@ -44,6 +49,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub struct RouteInstruments {
     /// The metrics of the service.
     pub metrics: Arc<Metrics>,
+    /// Verifies credentials; `None` where there is no sign-in.
+    pub guard: Option<Arc<Guard>>,
     /// Set when the service was told to stop.
     pub draining: Arc<AtomicBool>,
     /// Limits the log of requests that failed, by route and status.
@@ -178,14 +185,17 @@ pub const DAY_OF_ALL: &str = "/v1/summaries/{date}";
 /// Where memory does not answer, their handlers make the span.
 const WITHOUT_SPAN: [&str; 3] = [HOT, RANGE, DAY_OF_ALL];
 
-/// A resource at `path` with the wrapper of this file around it.
+/// A resource at `path` for those who have what it `needs`, with the wrapper of this file around it.
 pub fn observed(
     watch: &RouteInstruments,
     path: &'static str,
+    needs: Needs,
     build: fn(Resource) -> Resource,
 ) -> impl HttpServiceFactory + use<> {
     let cells = RouteCells::new(watch, path);
+    let guard = watch.guard.clone();
     build(web::resource(path))
+        .wrap(from_fn(move |request, next| enter(guard.clone(), needs, request, next)))
         .wrap_fn(move |request, service| around(cells.clone(), request, service))
 }
 
@@ -306,6 +316,7 @@ fn new_request_id() -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::entrance::Rule;
     use actix_web::{App, HttpResponse, body::to_bytes, test};
 
     async fn with_a_bug(request: HttpRequest) -> HttpResponse {
@@ -317,13 +328,17 @@ mod tests {
     async fn a_handler_that_panics_is_a_500_is_counted_and_serves_the_next_request() {
         let watch = RouteInstruments {
             metrics: Arc::new(Metrics::new().unwrap()),
+            guard: None,
             draining: Arc::default(),
             refused: Arc::default(),
         };
         let metrics = watch.metrics.clone();
-        let app = test::init_service(
-            App::new().service(observed(&watch, "/r", |r| r.route(web::get().to(with_a_bug)))),
-        )
+        let app = test::init_service(App::new().service(observed(
+            &watch,
+            "/r",
+            Needs::to_read(Rule::Open),
+            |r| r.route(web::get().to(with_a_bug)),
+        )))
         .await;
         let response =
             test::call_service(&app, test::TestRequest::get().uri("/r?x").to_request()).await;

@@ -1,10 +1,13 @@
 //! HTTP: `routes` has the route table, and each resource has a file. The handlers check
 //! everything that a request brings, once. Every error becomes a problem document.
 
+pub mod api_keys;
+pub mod audit_log;
 pub mod cloudevents;
 mod coded_body;
 pub mod day_of_all;
 mod day_parameters;
+mod entrance;
 pub mod event_data;
 pub mod event_schema;
 pub mod events;
@@ -15,6 +18,7 @@ pub mod health;
 pub mod instrumentation;
 pub mod json;
 mod list_answer;
+pub mod me;
 pub mod openapi;
 pub mod parameters;
 pub mod percent;

@@ -38,7 +38,8 @@ use crate::cache::forms::Forms;
         super::summaries::one, super::range::range, super::day_of_all::all, super::facilities::list,
         super::facilities::one, super::facilities::register, super::facilities::register_blood_bank,
         super::refreshes::refresh, super::events::post, super::rebuilds::start,
-        super::rebuilds::run, super::health::live, super::health::ready, super::health::metrics,
+        super::rebuilds::run, super::me::show, super::api_keys::list,
+        super::api_keys::add, super::api_keys::revoke, super::audit_log::list, super::health::live, super::health::ready, super::health::metrics,
         document,
     ),
     components(
@@ -54,6 +55,7 @@ use crate::cache::forms::Forms;
     tags(
         (name = "read", description = "Summaries, each with its age"),
         (name = "write", description = "Events, registrations, refreshes"),
+        (name = "access", description = "Who may do what, and who changed that"),
         (name = "watch", description = "Health and metrics"),
     ),
     modifiers(&EveryOperation, &FreshnessHeaders),

@@ -63,6 +63,17 @@ pub struct Facilities {
     pub cursor: Option<FacilityCursor>,
 }
 
+/// The parameters of `GET /v1/audit-log`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct AuditLog {
+    /// The most entries of a page: 1 to `MOST_ITEMS`.
+    #[serde(default = "usual_items", deserialize_with = "items")]
+    pub limit: usize,
+    /// The last entry of the page before.
+    #[serde(default, deserialize_with = "entry")]
+    pub cursor: Option<i64>,
+}
+
 /// The parameters of `POST /v1/facilities/{facility_id}/refresh`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Refresh {
@@ -87,6 +98,7 @@ read_from_queries! {
     OneDay ["min_version"],
     Range ["from", "to", "limit", "cursor", "min_version"],
     Facilities ["q", "key", "limit", "cursor"],
+    AuditLog ["limit", "cursor"],
     Refresh ["date"],
 }
 
@@ -133,6 +145,11 @@ const fn most_days() -> usize {
 
 pub(super) const fn usual_items() -> usize {
     100
+}
+
+fn entry<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    let rule = |text: &str| text.parse().ok().filter(|id: &i64| *id > 0);
+    query::value(deserializer, &rule, &A_CURSOR).map(Some)
 }
 
 fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {

@@ -52,6 +52,7 @@ struct LoggedCause(String);
 enum Header {
     Allow(&'static str),
     RetryAfterSeconds(u32),
+    Authenticate(&'static str),
 }
 
 /// One fault in a request.
@@ -83,6 +84,24 @@ impl Problem {
     /// 400: the request cannot be read.
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 401 with a `WWW-Authenticate` header: nobody is signed in.
+    pub fn unauthorized(detail: impl Into<String>, challenge: &'static str) -> Self {
+        let problem = Self::new(StatusCode::UNAUTHORIZED, detail);
+        Problem { header: Some(Header::Authenticate(challenge)), ..problem }
+    }
+
+    /// 403 with a `WWW-Authenticate` header: whoever is signed in may not do this.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        const CHALLENGE: &str = "Bearer realm=\"facility-summary\", error=\"insufficient_scope\"";
+        let problem = Self::new(StatusCode::FORBIDDEN, detail);
+        Problem { header: Some(Header::Authenticate(CHALLENGE)), ..problem }
+    }
+
+    /// This problem with the parts of the request that are at fault.
+    pub fn at(self, errors: Vec<InputError>) -> Self {
+        Problem { errors, ..self }
     }
 
     /// 404: there is nothing with this name.
@@ -265,6 +284,9 @@ impl ResponseError for Problem {
             Some(Header::Allow(methods)) => response.insert_header((header::ALLOW, methods)),
             Some(Header::RetryAfterSeconds(seconds)) => {
                 response.insert_header((header::RETRY_AFTER, seconds))
+            }
+            Some(Header::Authenticate(challenge)) => {
+                response.insert_header((header::WWW_AUTHENTICATE, challenge))
             }
             None => &mut response,
         };

@@ -7,9 +7,11 @@ use actix_web::{
 };
 
 use super::{
-    day_of_all, events, facilities, health, instrumentation,
+    api_keys, audit_log, day_of_all,
+    entrance::{Needs, Rule},
+    events, facilities, health, instrumentation,
     instrumentation::{RouteInstruments, observed},
-    openapi,
+    me, openapi,
     problem::Problem,
     range, rebuilds, refreshes,
     state::AppState,
@@ -20,55 +22,83 @@ use super::{
 pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<AppState>) {
     let m = &RouteInstruments {
         metrics: app.metrics.clone(),
+        guard: app.guard.clone(),
         draining: app.draining.clone(),
         refused: app.refused.clone(),
     };
     config
-        .service(observed(m, instrumentation::HOT, |r| {
+        .service(observed(m, instrumentation::HOT, Needs::to_read(Rule::Read), |r| {
             only(r, "GET, HEAD").route(read().to(summaries::one))
         }))
-        .service(observed(m, instrumentation::RANGE, |r| {
+        .service(observed(m, instrumentation::RANGE, Needs::to_read(Rule::Read), |r| {
             only(r, "GET, HEAD").route(read().to(range::range))
         }))
-        .service(observed(m, instrumentation::DAY_OF_ALL, |r| {
+        .service(observed(m, instrumentation::DAY_OF_ALL, Needs::to_read(Rule::Read), |r| {
             only(r, "GET, HEAD").route(read().to(day_of_all::all))
         }))
-        .service(observed(m, "/v1/facilities/{facility_id}/refresh", |r| {
-            only(r, "POST").route(web::post().to(refreshes::refresh))
-        }))
-        .service(observed(m, "/v1/facilities/{facility_id}", |r| {
-            only(r, "GET, HEAD, PUT")
-                .route(read().to(facilities::one))
-                .route(web::put().to(facilities::register))
-        }))
-        .service(observed(m, "/v1/facilities", |r| {
+        .service(observed(
+            m,
+            "/v1/facilities/{facility_id}/refresh",
+            Needs::to_change(Rule::Operate),
+            |r| only(r, "POST").route(web::post().to(refreshes::refresh)),
+        ))
+        .service(observed(
+            m,
+            "/v1/facilities/{facility_id}",
+            Needs::to_read_and_change(Rule::Read, Rule::Operate),
+            |r| {
+                only(r, "GET, HEAD, PUT")
+                    .route(read().to(facilities::one))
+                    .route(web::put().to(facilities::register))
+            },
+        ))
+        .service(observed(m, "/v1/facilities", Needs::to_read(Rule::Read), |r| {
             only(r, "GET, HEAD").route(read().to(facilities::list))
         }))
-        .service(observed(m, "/v1/blood-banks/{blood_bank_id}", |r| {
-            only(r, "PUT").route(web::put().to(facilities::register_blood_bank))
+        .service(observed(
+            m,
+            "/v1/blood-banks/{blood_bank_id}",
+            Needs::to_change(Rule::Operate),
+            |r| only(r, "PUT").route(web::put().to(facilities::register_blood_bank)),
+        ))
+        .service(observed(m, "/v1/events", Needs::to_change(Rule::Post), |r| {
+            only(r, "POST").route(web::post().to(events::post))
         }))
-        .service(observed(m, "/v1/events", |r| only(r, "POST").route(web::post().to(events::post))))
-        .service(observed(m, "/v1/rebuild", |r| {
+        .service(observed(m, "/v1/rebuild", Needs::to_change(Rule::Admin), |r| {
             only(r, "POST").route(web::post().to(rebuilds::start))
         }))
-        .service(observed(m, "/v1/runs/{run_id}", |r| {
+        .service(observed(m, "/v1/runs/{run_id}", Needs::to_read(Rule::Admin), |r| {
             only(r, "GET, HEAD").route(read().to(rebuilds::run))
         }))
-        .service(observed(m, "/health/live", |r| {
+        .service(observed(m, "/v1/auth/me", Needs::to_read(Rule::SignedIn), |r| {
+            only(r, "GET, HEAD").route(read().to(me::show))
+        }))
+        .service(observed(m, "/v1/api-keys", Needs::to_change(Rule::Admin), |r| {
+            only(r, "GET, HEAD, POST")
+                .route(read().to(api_keys::list))
+                .route(web::post().to(api_keys::add))
+        }))
+        .service(observed(m, "/v1/api-keys/{id}", Needs::to_change(Rule::Admin), |r| {
+            only(r, "DELETE").route(web::delete().to(api_keys::revoke))
+        }))
+        .service(observed(m, "/v1/audit-log", Needs::to_read(Rule::Admin), |r| {
+            only(r, "GET, HEAD").route(read().to(audit_log::list))
+        }))
+        .service(observed(m, "/health/live", Needs::to_read(Rule::Open), |r| {
             only(r, "GET, HEAD").route(read().to(health::live))
         }))
-        .service(observed(m, instrumentation::READY, |r| {
+        .service(observed(m, instrumentation::READY, Needs::to_read(Rule::Open), |r| {
             only(r, "GET, HEAD").route(read().to(health::ready))
         }))
-        .service(observed(m, "/metrics", |r| {
+        .service(observed(m, "/metrics", Needs::to_read(Rule::Open), |r| {
             only(r, "GET, HEAD").route(read().to(health::metrics))
         }))
-        .service(observed(m, "/openapi.json", |r| {
+        .service(observed(m, "/openapi.json", Needs::to_read(Rule::Open), |r| {
             only(r, "GET, HEAD").route(read().to(openapi::document))
         }))
         .service(web::redirect("/", "/docs/"))
         .service(web::redirect("/docs", "/docs/"))
-        .service(observed(m, "/docs/{file:.*}", |r| {
+        .service(observed(m, "/docs/{file:.*}", Needs::to_read(Rule::Open), |r| {
             only(r, "GET, HEAD").route(read().to(openapi::page))
         }))
         .default_service(instrumentation::default_service(&app.metrics));

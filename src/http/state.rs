@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{field_rules, json::Shown, problem::Problem};
 use crate::{
+    access::Guard,
     cache::memory::Memory,
     changes::Changes,
     clock::Clock,
@@ -69,6 +70,8 @@ pub struct AppState {
     pub rebuild: Arc<Rebuild>,
     /// When the process started.
     pub started: Instant,
+    /// Verifies credentials; `None` where there is no sign-in.
+    pub guard: Option<Arc<Guard>>,
     /// Set when the service was told to stop: it is then not ready, and every answer closes its
     /// connection.
     pub draining: Arc<AtomicBool>,

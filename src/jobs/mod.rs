@@ -11,12 +11,14 @@
 //! - owners_check, once a day on the replica that leads: compares figures with the owner's queries.
 //! - comparison, every `sources.compare_seconds`: compares the shape of mapped tables with what it
 //!   was.
+//! - access, every half second: looks whether API keys were changed, and stores when they were used.
 //!
 //! One replica carries out a rebuild for all (see `rebuild.rs`). The database's clock decides which
 //! tick of the cron expression is due. The scheduler uses this machine's clock and only wakes the
 //! loop. The loop also checks from time to time, in case the scheduler is wrong. A job that fails
 //! or panics is logged and counted, and runs again.
 
+pub mod access;
 pub mod drain;
 pub mod midnight;
 pub mod owners_check;
@@ -75,6 +77,8 @@ pub struct JobParts {
     pub comparison: Option<Arc<source_comparison::SourceComparison>>,
     /// Compares figures with the owner's queries, if there are any.
     pub owners_check: Option<Arc<owners_check::OwnersCheck>>,
+    /// Follows the changes of API keys, if there is sign-in.
+    pub access: Option<Arc<access::AccessFollower>>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
 }
@@ -91,6 +95,7 @@ impl Jobs {
             audit,
             comparison,
             owners_check,
+            access,
             metrics,
         } = parts;
         let stop = drain.stop.clone();
@@ -125,6 +130,18 @@ impl Jobs {
                 move || {
                     let comparison = comparison.clone();
                     async move { comparison.run_once().await }
+                },
+            ));
+        }
+        if let Some(access) = access {
+            loops.push(every(
+                "access",
+                access::INTERVAL,
+                stop.clone(),
+                metrics.clone(),
+                move || {
+                    let access = access.clone();
+                    async move { access.run_once().await.map(|()| true) }
                 },
             ));
         }

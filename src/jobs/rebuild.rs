@@ -57,6 +57,8 @@ pub struct Rebuild {
     pub lock_patience: Duration,
     /// How long tombstones are kept.
     pub prune_tombstones_after: Duration,
+    /// The audit log, and keys that have ended, are deleted after so many days.
+    pub audit_log_days: u32,
     /// Wakes the loop that looks for a run.
     pub alarm: Notify,
     /// The last tick that is known to have a run, in milliseconds since 1970: no run needs to be
@@ -152,7 +154,8 @@ impl Rebuild {
                 now_ms.saturating_sub(i64::try_from(keep).unwrap_or(i64::MAX)),
                 now_ms - KEEP_RUNS_MS,
             )
-            .await
+            .await?;
+        self.store.prune_access(now_ms - i64::from(self.audit_log_days) * 86_400_000).await
     }
 
     /// Requests a rebuild of every day, which any replica may carry out. When a requested run

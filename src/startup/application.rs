@@ -14,12 +14,13 @@ use tokio::{runtime::Handle, task::JoinHandle};
 
 use super::{Core, StartError, replica_link::Running};
 use crate::{
+    access::Guard,
     config::{Settings, SettingsError, sources::SourcesSettings},
     http,
     http::state::AppState,
     jobs::{
-        JobParts, Jobs, drain::Drain, midnight::Midnight, owners_check::OwnersCheck,
-        sample_audit::SampleAudit, source_comparison::SourceComparison,
+        JobParts, Jobs, access::AccessFollower, drain::Drain, midnight::Midnight,
+        owners_check::OwnersCheck, sample_audit::SampleAudit, source_comparison::SourceComparison,
     },
     service::{
         lists::{Lists, shared_proof::SharedProof},
@@ -33,6 +34,7 @@ use crate::{
         },
         refresh::{coalescer::RefreshCoalescer, lease::RefreshLeases},
     },
+    store,
     store::sqlite::server_lock,
 };
 
@@ -108,7 +110,8 @@ impl Application {
         };
         let comparison =
             settings.sources.as_ref().map(|sources| comparison(&core, sources, &drain));
-        let jobs = start_jobs(&core, &drain, comparison.clone()).await?;
+        let guard = guard(&core).await.map_err(failed)?;
+        let jobs = start_jobs(&core, &drain, comparison.clone(), guard.clone()).await?;
         let proof = shared_proof(&core, &reads, &drain);
         let lists = Arc::new(Lists {
             reads: reads.clone(),
@@ -134,6 +137,7 @@ impl Application {
             drain,
             comparison,
             rebuild: core.rebuild,
+            guard,
             started,
             draining: Arc::default(),
             refused: Arc::default(),
@@ -275,6 +279,7 @@ async fn start_jobs(
     core: &Core,
     drain: &Arc<Drain>,
     comparison: Option<Arc<SourceComparison>>,
+    guard: Option<Arc<Guard>>,
 ) -> Result<Jobs, StartError> {
     let settings = &core.settings;
     let midnight = Arc::new(Midnight {
@@ -314,10 +319,27 @@ async fn start_jobs(
         audit: settings.audit.interval().map(|interval| (audit, interval)),
         comparison,
         owners_check,
+        access: guard.map(|guard| Arc::new(AccessFollower { guard, stored: Mutex::default() })),
         metrics: core.metrics.clone(),
     })
     .await
     .map_err(|source| StartError::Cron { cron: cron.unwrap_or_default().to_owned(), source })
+}
+
+/// What verifies credentials, with all keys; `None` where there is no sign-in.
+async fn guard(core: &Core) -> store::Result<Option<Arc<Guard>>> {
+    if !core.settings.auth.is_on() {
+        return Ok(None);
+    }
+    let guard = Guard::new(core.store.clone(), core.directory.clone(), core.clock.clone());
+    guard.follow().await?;
+    if guard.has_no_key() {
+        tracing::warn!(
+            "nobody can sign in yet: make a key with `facility-summary key add --role admin --name \
+             NAME`"
+        );
+    }
+    Ok(Some(Arc::new(guard)))
 }
 
 /// The comparison of mapped tables with what they were.

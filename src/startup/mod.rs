@@ -256,6 +256,7 @@ fn rebuild(
         days: settings.rebuild.days,
         lock_patience: Duration::from_millis(settings.rebuild.lock_patience_ms),
         prune_tombstones_after: Duration::from_secs(tombstone_days * 86_400),
+        audit_log_days: settings.auth.audit_log_days,
         alarm: Notify::new(),
         settled_tick_ms: AtomicI64::new(i64::MIN),
     }))

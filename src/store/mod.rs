@@ -3,6 +3,7 @@
 //! in `sql/`, the tables in `migrations/`. Which days to refresh, versions and freshness do not
 //! belong here; `service` decides them.
 
+pub mod access;
 mod derived;
 mod drain_snapshot;
 mod entity_rows;
@@ -57,7 +58,9 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// Reads outside any transaction, and the begin of a transaction.
 #[async_trait]
-pub trait Store: JobQueue + imports::ImportLog + Send + Sync + 'static {
+pub trait Store:
+    JobQueue + imports::ImportLog + access::AccessStore + Send + Sync + 'static
+{
     /// The database's clock, in milliseconds since 1970. Costs a round trip.
     async fn now_ms(&self) -> Result<i64>;
     /// All facilities, or those of `ids` that exist, and the epoch of the server that answered.

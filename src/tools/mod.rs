@@ -5,6 +5,7 @@ pub mod demo_events;
 pub mod estimate;
 pub mod generate;
 pub mod import;
+pub mod key;
 
 /// The number, with the words for one or for several, such as `1 row has` or `2 rows have`.
 pub fn counted(number: u64, one: &str, several: &str) -> String {

@@ -33,7 +33,7 @@ async fn the_help_of_every_command_shows_an_example() {
     let names = commands_of(&help.output);
     for name in [
         "serve", "migrate", "rebuild", "audit", "generate", "import", "imports", "estimate",
-        "openapi", "adopt",
+        "openapi", "adopt", "key",
     ] {
         assert!(names.iter().any(|listed| listed == name), "{name}: {}", help.output);
     }

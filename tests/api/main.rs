@@ -9,6 +9,7 @@ mod proxy;
 #[allow(dead_code)]
 mod support;
 
+mod access;
 mod bad_input;
 mod bad_start;
 mod clock_set_back;

@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use jiff::civil::Date;
 use uuid::Uuid;
 
-use super::EventFault;
+use super::{EventFault, Refusal};
 use crate::{
+    access::Visible,
     domain::{
         day::has_day,
         difference::{Contribution, Counts},
@@ -50,13 +51,13 @@ pub struct Folded {
 }
 
 impl Overlay {
-    /// Applies one request: all its events, or none. Then the faults of each of its events are the
-    /// answer.
-    pub fn fold(&mut self, events: &[Event]) -> Result<Folded, Vec<EventFault>> {
+    /// Applies one request: all its events, or none. Events of facilities other than those `within`
+    /// are not allowed; else the faults of each of its events are the answer.
+    pub fn fold(&mut self, events: &[Event], within: &Visible) -> Result<Folded, Refusal> {
         let mut undo: Vec<((EntityKind, Uuid), Option<Record>)> = Vec::new();
         let (facilities, banks) = (self.facilities.clone_if(events), self.banks.clone_if(events));
         let mut folded = Folded { applied: vec![false; events.len()], touched: HashSet::new() };
-        let mut faults = Vec::new();
+        let (mut faults, mut forbidden) = (Vec::new(), Vec::new());
         // Facilities first, then blood banks, then the rest: an event may stand before the
         // registration that it refers to.
         for pass in [Some(EntityKind::Facility), Some(EntityKind::BloodBank), None] {
@@ -70,6 +71,10 @@ impl Overlay {
                     _ => None,
                 };
                 if registers == pass {
+                    if !self.is_within(event, within) {
+                        forbidden.push(index);
+                        continue;
+                    }
                     match self.one(event, &mut folded.touched, &mut undo) {
                         Ok(applied) => folded.applied[index] = applied,
                         Err((field, detail)) => faults.push(EventFault { index, field, detail }),
@@ -77,7 +82,7 @@ impl Overlay {
                 }
             }
         }
-        if faults.is_empty() {
+        if faults.is_empty() && forbidden.is_empty() {
             return Ok(folded);
         }
         for (key, before) in undo.into_iter().rev() {
@@ -92,8 +97,47 @@ impl Overlay {
         if let Some(before) = banks {
             self.banks = before;
         }
+        if !forbidden.is_empty() {
+            forbidden.sort_unstable();
+            return Err(Refusal::Forbidden(forbidden));
+        }
         faults.sort_by_key(|fault| fault.index);
-        Err(faults)
+        Err(Refusal::Faulty(faults))
+    }
+
+    /// Whether an event is only about facilities `within`: the stored one, and the new one. What is
+    /// not known is not within, so that the answer does not tell what exists elsewhere.
+    fn is_within(&self, event: &Event, within: &Visible) -> bool {
+        let Visible::Only(only) = within else { return true };
+        let is_there = |facility: Option<Uuid>| facility.is_some_and(|id| only.ids.contains(&id));
+        let Statement { kind, id, record } = match event {
+            Event::Statement(statement) => statement,
+            Event::Touched { facility_id, .. } => return is_there(Some(*facility_id)),
+        };
+        let stored = self.records.get(&(*kind, *id)).and_then(|record| record.entity.as_ref());
+        let counted = self.last_counted.get(&(*kind, *id)).map(|counted| counted.facility_id);
+        match (&record.entity, stored) {
+            (Some(new), Some(stored)) => {
+                is_there(self.facility_of(new, *id)) && is_there(self.facility_of(stored, *id))
+            }
+            (Some(new), None) => {
+                is_there(self.facility_of(new, *id)) && counted.is_none_or(|id| is_there(Some(id)))
+            }
+            (None, Some(stored)) => is_there(self.facility_of(stored, *id)),
+            (None, None) => is_there(counted),
+        }
+    }
+
+    /// The facility that an entity belongs to, whether it counts or not.
+    fn facility_of(&self, entity: &Entity, id: Uuid) -> Option<Uuid> {
+        match entity {
+            Entity::Facility { .. } => Some(id),
+            Entity::BloodBank { facility_id, .. } | Entity::Request { facility_id, .. } => {
+                Some(*facility_id)
+            }
+            Entity::Distribution { dispatched_to_id, .. } => Some(*dispatched_to_id),
+            Entity::Inventory { blood_bank_id, .. } => self.banks.get(blood_bank_id).copied(),
+        }
     }
 
     fn one(

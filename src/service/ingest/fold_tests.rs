@@ -45,7 +45,8 @@ fn a_refused_request_leaves_everything_as_it_was_for_the_next_of_its_group() {
         said(EntityKind::Inventory, new_unit, 3, units(BANK, 3)),
         said(EntityKind::Inventory, UNIT, 4, units(nobody, 4)),
     ];
-    let faults = changed.fold(&request).unwrap_err();
+    let faults = changed.fold(&request, &Visible::All).unwrap_err();
+    let Refusal::Faulty(faults) = faults else { panic!("{faults:?}") };
     assert_eq!(
         faults.iter().map(|fault| (fault.index, fault.field)).collect::<Vec<_>>(),
         [(6, "blood_bank_id")]
@@ -62,7 +63,7 @@ fn without_its_fault_the_same_request_is_applied_whole() {
         said(EntityKind::Inventory, UNIT, 4, units(BANK, 4)),
         said(EntityKind::Inventory, UNIT, 3, None),
     ];
-    assert_eq!(changed.fold(&request).unwrap().applied, [true, true, false]);
+    assert_eq!(changed.fold(&request, &Visible::All).unwrap().applied, [true, true, false]);
     assert_eq!(
         changed.records[&(EntityKind::Inventory, UNIT)],
         Record { event_time_ms: 4, entity: units(BANK, 4) }

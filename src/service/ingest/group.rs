@@ -9,7 +9,7 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    EventFault, IngestError, IngestParts, IngestTask, Ingested,
+    IngestError, IngestParts, IngestTask, Ingested, Refusal,
     changed::changed,
     fold::{Folded, Overlay, Touch},
 };
@@ -47,7 +47,7 @@ pub(super) struct Group<'a> {
 /// A transaction that is ready to commit, and its results.
 struct Prepared {
     tx: Box<dyn Transaction>,
-    folded: Vec<Result<Folded, Vec<EventFault>>>,
+    folded: Vec<Result<Folded, Refusal>>,
     days: HashMap<(Uuid, Touch), DayKey>,
     refreshed: Vec<Refreshed>,
 }
@@ -103,8 +103,8 @@ impl<'a> Group<'a> {
         self.know_touched().await?;
         let mut tx = self.parts.store.begin(lock_timeout).await?;
         self.load(&mut *tx).await?;
-        let folded: Vec<Result<Folded, Vec<EventFault>>> =
-            self.tasks.iter().map(|task| self.overlay.fold(&task.events)).collect();
+        let folded: Vec<Result<Folded, Refusal>> =
+            self.tasks.iter().map(|task| self.overlay.fold(&task.events, &task.within)).collect();
         self.write(&mut *tx).await?;
         self.note(&mut *tx, &folded).await?;
         self.touched = folded.iter().flatten().flat_map(|f| f.touched.iter().copied()).collect();
@@ -275,7 +275,7 @@ impl<'a> Group<'a> {
     async fn note(
         &self,
         tx: &mut dyn Transaction,
-        folded: &[Result<Folded, Vec<EventFault>>],
+        folded: &[Result<Folded, Refusal>],
     ) -> store::Result<()> {
         for (task, folded) in self.tasks.iter().zip(folded) {
             if let (Some(note), Ok(folded)) = (&task.note, folded) {
@@ -343,7 +343,7 @@ impl<'a> Group<'a> {
 
     fn outcomes(
         &self,
-        folded: Vec<Result<Folded, Vec<EventFault>>>,
+        folded: Vec<Result<Folded, Refusal>>,
         days: &HashMap<(Uuid, Touch), DayKey>,
         refreshed: &[Refreshed],
     ) -> Vec<Result<Ingested, IngestError>> {
@@ -356,7 +356,7 @@ impl<'a> Group<'a> {
             .into_iter()
             .zip(self.tasks)
             .map(|(folded, task)| {
-                let folded = folded.map_err(IngestError::Invalid)?;
+                let folded = folded.map_err(IngestError::from)?;
                 for (event, applied) in task.events.iter().zip(&folded.applied) {
                     self.parts
                         .metrics

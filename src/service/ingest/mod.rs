@@ -22,6 +22,7 @@ use self::group_forming::Needs;
 use super::{imports::ImportPart, outage::Outage, refresh::Refresher};
 
 use crate::{
+    access::Visible,
     changes::Changes,
     clock::Clock,
     config::IngestSettings,
@@ -55,9 +56,30 @@ pub struct EventFault {
     pub detail: String,
 }
 
+/// Why the events of a request are not applied, as far as the stored rows decide it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Refusal {
+    /// These events are about facilities of which the client may not post any, by position.
+    Forbidden(Vec<usize>),
+    /// Each faulty event.
+    Faulty(Vec<EventFault>),
+}
+
+impl From<Refusal> for IngestError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Forbidden(events) => IngestError::Forbidden(events),
+            Refusal::Faulty(faults) => IngestError::Invalid(faults),
+        }
+    }
+}
+
 /// Why a request was not acknowledged.
 #[derive(Debug)]
 pub enum IngestError {
+    /// Nothing was applied. These events, by position, are about facilities of which the client may
+    /// not post any, or about something that is not known.
+    Forbidden(Vec<usize>),
     /// Nothing was applied. Each faulty event is named.
     Invalid(Vec<EventFault>),
     /// The queue is full. Nothing was applied.
@@ -74,6 +96,8 @@ type Reply = oneshot::Sender<Result<Ingested, IngestError>>;
 /// What is applied as one.
 struct IngestTask {
     events: Vec<Event>,
+    /// The facilities that the events may be about.
+    within: Visible,
     /// The import that it is a part of, which notes what it brings in the same transaction.
     note: Option<ImportPart>,
 }
@@ -131,7 +155,16 @@ impl Ingest {
     /// Applies these events as one: all of them, or none. Waits at most `ingest.timeout_ms`; after
     /// that the error is `StoreError::InDoubt`.
     pub async fn submit(&self, events: Vec<Event>) -> Result<Ingested, IngestError> {
-        self.submit_task(IngestTask { events, note: None }).await
+        self.submit_within(events, Visible::All).await
+    }
+
+    /// The same for a client that may only post events of some facilities.
+    pub async fn submit_within(
+        &self,
+        events: Vec<Event>,
+        within: Visible,
+    ) -> Result<Ingested, IngestError> {
+        self.submit_task(IngestTask { events, within, note: None }).await
     }
 
     /// The same for a part of an import: with it is noted what it brings, and what that replaces.
@@ -140,7 +173,7 @@ impl Ingest {
         events: Vec<Event>,
         note: ImportPart,
     ) -> Result<Ingested, IngestError> {
-        self.submit_task(IngestTask { events, note: Some(note) }).await
+        self.submit_task(IngestTask { events, within: Visible::All, note: Some(note) }).await
     }
 
     async fn submit_task(&self, task: IngestTask) -> Result<Ingested, IngestError> {

@@ -1,5 +1,6 @@
 //! Postgres 15 and later. Each statement is a file in `sql/postgres/`.
 
+mod access;
 mod advisory_locks;
 mod connect;
 mod drain_snapshot;

@@ -4,6 +4,7 @@
 //! that of this machine, read after the lock is held. The statements are in `sql/sqlite`;
 //! `derive.rs` adds up what they read.
 
+mod access;
 mod derive;
 mod epoch;
 mod file;

@@ -83,7 +83,8 @@ impl From<IngestError> for Refused {
             }
             IngestError::Overloaded => Refused::Overloaded,
             IngestError::Unavailable(error) => Refused::Store(error),
-            IngestError::Crashed => Refused::Crashed,
+            // Forbidden: an import may write of every facility, so it is never refused so.
+            IngestError::Crashed | IngestError::Forbidden(_) => Refused::Crashed,
         }
     }
 }

@@ -51,7 +51,7 @@ pub fn wait_until_within(
 
 /// Runs one test body on both stores: `on_both_stores! { async fn it_holds(service: Service) { … }
 /// }` gives the tests `it_holds::sqlite` and `it_holds::postgres`, each with a service and a
-/// database of its own.
+/// database of its own. A body that takes a `Launch` starts the service by itself.
 #[macro_export]
 macro_rules! on_both_stores {
     ($(
@@ -73,6 +73,28 @@ macro_rules! on_both_stores {
             #[tokio::test]
             async fn postgres() {
                 body($crate::support::Service::on_postgres().await.start().await).await
+            }
+        }
+    )+ };
+    ($(
+        $(#[$attribute:meta])*
+        async fn $name:ident($launch:ident: Launch $(,)?) $body:block
+    )+) => { $(
+        $(#[$attribute])*
+        mod $name {
+            #[allow(unused_imports)] // a body may need nothing from its file
+            use super::*;
+
+            async fn body($launch: $crate::support::service::Launch) $body
+
+            #[tokio::test]
+            async fn sqlite() {
+                body($crate::support::Service::on_sqlite()).await
+            }
+
+            #[tokio::test]
+            async fn postgres() {
+                body($crate::support::Service::on_postgres().await).await
             }
         }
     )+ };

@@ -26,6 +26,8 @@ pub struct Launch {
     database_url: String,
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
+    /// The credential of requests to it.
+    credential: Option<String>,
     /// A process whose user and mount namespaces the service shares.
     inside: Option<u32>,
     /// Its working directory, with its data on SQLite; deleted with the last copy.
@@ -87,7 +89,21 @@ impl Service {
 
     /// A request to this service; `path` begins with a slash and may carry a query.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("http://{}{path}", self.address))
+        self.request_as(self.launch.credential.as_deref(), method, path)
+    }
+
+    /// A request with another credential, or with none.
+    pub fn request_as(
+        &self,
+        credential: Option<&str>,
+        method: Method,
+        path: &str,
+    ) -> RequestBuilder {
+        let request = self.client.request(method, format!("http://{}{path}", self.address));
+        match credential {
+            Some(credential) => request.bearer_auth(credential),
+            None => request,
+        }
     }
 
     pub async fn get(&self, path: &str) -> Response {
@@ -158,6 +174,7 @@ impl Launch {
             database_url,
             environment: Vec::new(),
             arguments: Vec::new(),
+            credential: None,
             inside: None,
             folder: Arc::new(folder),
         }
@@ -172,6 +189,12 @@ impl Launch {
     /// Sets several variables, such as those of a `FakeClock`.
     pub fn envs<'a>(self, variables: impl IntoIterator<Item = (&'a str, String)>) -> Launch {
         variables.into_iter().fold(self, |launch, (name, value)| launch.env(name, value))
+    }
+
+    /// Has each request that names no other credential carry this one.
+    pub fn credential(mut self, credential: &str) -> Launch {
+        self.credential = Some(credential.to_owned());
+        self
     }
 
     /// Adds an argument after `serve`.

@@ -1,0 +1,86 @@
+//! The form of an API key: `fs_<id>_<secret>`. The id is shown in lists and logs; the secret has 256
+//! random bits, and only a hash of the whole key is stored. So a fast hash is enough: nobody can
+//! try all secrets.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use rand::Rng;
+use sha2::{Digest, Sha256};
+
+/// The characters of an id: digits and small letters without those that look alike.
+const ID_ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+const ID_LENGTH: usize = 12;
+/// 32 bytes in base64url without padding.
+const SECRET_LENGTH: usize = 43;
+
+/// A new key. It is shown once, and stored nowhere.
+pub struct NewApiKey {
+    /// The part that is no secret.
+    pub id: String,
+    /// The whole key.
+    pub text: String,
+}
+
+impl NewApiKey {
+    /// A key of random bits.
+    pub fn random() -> Self {
+        let mut random = [0u8; ID_LENGTH + 32];
+        rand::rng().fill_bytes(&mut random);
+        let (id, secret) = random.split_at(ID_LENGTH);
+        let id: String =
+            id.iter().map(|byte| char::from(ID_ALPHABET[usize::from(byte % 32)])).collect();
+        let text = format!("fs_{id}_{}", URL_SAFE_NO_PAD.encode(secret));
+        NewApiKey { id, text }
+    }
+}
+
+/// The id in a text that has the form of an API key; `None` for any other text.
+pub fn id_of(text: &str) -> Option<&str> {
+    let (id, secret) = text.strip_prefix("fs_")?.split_once('_')?;
+    let is_id = id.len() == ID_LENGTH && id.bytes().all(|byte| ID_ALPHABET.contains(&byte));
+    let is_secret = secret.len() == SECRET_LENGTH
+        && secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    (is_id && is_secret).then_some(id)
+}
+
+/// The hash by which a key is stored and compared.
+pub fn hash(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_key_has_the_form_of_a_key_and_none_is_like_another() {
+        let keys: Vec<NewApiKey> = (0..1_000).map(|_| NewApiKey::random()).collect();
+        for key in &keys {
+            assert_eq!(id_of(&key.text), Some(key.id.as_str()), "{}", key.id);
+            assert_eq!(key.text.len(), 3 + ID_LENGTH + 1 + SECRET_LENGTH);
+        }
+        let secrets: std::collections::HashSet<&str> =
+            keys.iter().map(|key| key.text.split_at(3 + ID_LENGTH).1).collect();
+        assert_eq!(secrets.len(), keys.len());
+    }
+
+    #[test]
+    fn any_other_text_is_no_key() {
+        let key = NewApiKey::random().text;
+        let longer = format!("{key}A");
+        let upper = key.to_uppercase();
+        let without_id = key.replacen("fs_", "fs__", 1);
+        for text in [
+            "",
+            "fs_",
+            "fs__",
+            &key[1..],
+            &key[..key.len() - 1],
+            &longer,
+            &upper,
+            &without_id,
+            "eyJh.eyJz.c2ln",
+        ] {
+            assert_eq!(id_of(text), None, "{text}");
+        }
+    }
+}

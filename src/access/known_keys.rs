@@ -1,0 +1,95 @@
+//! The API keys that can be used, in memory: as the table had them at the access version that was
+//! looked at last.
+
+use std::{collections::HashMap, str::FromStr};
+
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+
+use super::api_keys;
+use crate::{
+    domain::access::{FacilityScope, Principal, Role},
+    store::access::ApiKeyRow,
+};
+
+/// The keys by their ids.
+#[derive(Default)]
+pub(super) struct KnownKeys(HashMap<String, KnownKey>);
+
+/// A key that can be used.
+pub(super) struct KnownKey {
+    hash: Vec<u8>,
+    pub principal: Principal,
+    /// When it ends, in milliseconds since 1970; `None`: never.
+    pub expires_ms: Option<i64>,
+}
+
+impl KnownKeys {
+    /// The keys of these rows that have not been revoked. A row that cannot be read is no key, and
+    /// its id is returned.
+    pub fn of(rows: Vec<ApiKeyRow>) -> (Self, Vec<String>) {
+        let mut unreadable = Vec::new();
+        let mut known = HashMap::new();
+        for row in rows.into_iter().filter(|row| row.revoked_ms.is_none()) {
+            match principal(&row) {
+                Some(principal) => {
+                    let ApiKeyRow { id, hash, expires_ms, .. } = row;
+                    known.insert(id, KnownKey { hash, principal, expires_ms });
+                }
+                None => unreadable.push(row.id),
+            }
+        }
+        (KnownKeys(known), unreadable)
+    }
+
+    /// Adds those of `other`.
+    pub fn with(&self, other: KnownKeys) -> Self {
+        let both = self.0.iter().map(|(id, key)| (id.clone(), key.clone_key())).chain(other.0);
+        KnownKeys(both.collect())
+    }
+
+    /// The key with this id.
+    pub fn get(&self, id: &str) -> Option<&KnownKey> {
+        self.0.get(id)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether there is such a key that has not been revoked.
+    pub fn has(&self, id: &str) -> bool {
+        self.0.contains_key(id)
+    }
+}
+
+impl KnownKey {
+    /// Whether this is the key, and not only its id.
+    pub fn is(&self, text: &str) -> bool {
+        api_keys::hash(text).as_slice().ct_eq(&self.hash).into()
+    }
+
+    fn clone_key(&self) -> KnownKey {
+        KnownKey {
+            hash: self.hash.clone(),
+            principal: self.principal.clone(),
+            expires_ms: self.expires_ms,
+        }
+    }
+}
+
+/// Who uses the key of this row; `None` when the row cannot be read.
+fn principal(row: &ApiKeyRow) -> Option<Principal> {
+    let facilities = match &row.facilities {
+        None => FacilityScope::All,
+        Some(ids) => FacilityScope::of_ids(serde_json::from_str::<Vec<Uuid>>(ids).ok()?),
+    };
+    Some(Principal {
+        id: format!("key:{}", row.id),
+        name: row.name.clone(),
+        role: Role::from_str(&row.role).ok()?,
+        facilities,
+        may_read: row.may_read,
+    })
+}

@@ -1,0 +1,211 @@
+//! The routes of API keys, for admins.
+
+use std::{collections::BTreeSet, str::FromStr};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web::{self, Data},
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    cloudevents::require_json,
+    content_type,
+    entrance::actor,
+    field_rules::parse_instant,
+    problem::{InputError, Problem},
+    query,
+    state::AppState,
+};
+use crate::{
+    access::key_ring::{self, KeyWish},
+    domain::{access::Role, summary::rfc3339},
+    store::access::ApiKeyRow,
+};
+
+/// An API key, without its secret.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ApiKey {
+    /// The part of the key between its first two underscores.
+    pub id: String,
+    /// What it is for.
+    pub name: String,
+    /// `viewer`, `operator`, `admin`, `service` or `metrics`.
+    pub role: String,
+    /// The facilities that it is limited to; null: all.
+    pub facilities: Option<Vec<Uuid>>,
+    /// A service that may also read figures.
+    pub may_read: bool,
+    /// When it was made.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// Who made it.
+    pub created_by: String,
+    /// When it ends; null: never.
+    #[schema(format = DateTime)]
+    pub expires_at: Option<String>,
+    /// When it was used last, to the minute; null: not yet.
+    #[schema(format = DateTime)]
+    pub last_used_at: Option<String>,
+    /// When it was revoked.
+    #[schema(format = DateTime)]
+    pub revoked_at: Option<String>,
+    /// Who revoked it.
+    pub revoked_by: Option<String>,
+}
+
+/// A new key, with its text, which is never shown again.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct MadeApiKey {
+    /// The whole key, for the header `Authorization: Bearer`.
+    #[schema(example = "fs_0a1b2c3d4e5f_…")]
+    pub key: String,
+    /// What it may do.
+    #[serde(flatten)]
+    pub shown: ApiKey,
+}
+
+/// All keys, also those that have ended.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ApiKeys {
+    /// The newest first.
+    pub items: Vec<ApiKey>,
+}
+
+/// What a new key is to be.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKeyWish {
+    /// What it is for.
+    #[schema(min_length = 1, max_length = 200, example = "lab system")]
+    pub name: String,
+    /// `viewer`, `operator`, `admin`, `service` or `metrics`.
+    #[schema(example = "viewer")]
+    pub role: String,
+    /// Only these facilities; of `viewer` and `operator` only.
+    pub facilities: Option<BTreeSet<Uuid>>,
+    /// A `service` that may also read figures.
+    #[serde(default)]
+    pub may_read: bool,
+    /// When it ends; never where it is missing.
+    #[schema(format = DateTime)]
+    pub expires_at: Option<String>,
+}
+
+/// Lists the keys.
+#[utoipa::path(
+    get, path = "/v1/api-keys", tag = "access", operation_id = "api_keys",
+    responses(
+        (status = 200, body = ApiKeys),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn list(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
+    query::none(request.query_string())?;
+    let store = app.store.clone();
+    let rows = app.detached(async move { store.api_keys(None).await }).await?;
+    let items = rows.into_iter().map(shown).collect();
+    Ok(not_stored(StatusCode::OK).json(ApiKeys { items }))
+}
+
+/// Makes a key. The answer shows it once; only its hash is stored.
+#[utoipa::path(
+    post, path = "/v1/api-keys", tag = "access", operation_id = "make_api_key",
+    request_body = ApiKeyWish,
+    responses(
+        (status = 201, body = MadeApiKey),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn add(
+    request: HttpRequest,
+    app: Data<AppState>,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    query::none(request.query_string())?;
+    let body = super::events::body(&request, payload, &app).await?;
+    require_json(content_type(&request))?;
+    super::json::parse(&body)?; // refuses what is no JSON, and a name that occurs twice
+    let wish: ApiKeyWish = serde_json::from_slice(&body).map_err(|error| {
+        Problem::invalid(vec![InputError { pointer: String::new(), detail: error.to_string() }])
+    })?;
+    let wish = checked(wish, app.clock.latest_ms())?;
+    let (store, by) = (app.store.clone(), actor(&request));
+    let (row, key) = app.detached(async move { key_ring::add(&*store, wish, by).await }).await?;
+    let made = MadeApiKey { key: key.text, shown: shown(row) };
+    Ok(not_stored(StatusCode::CREATED).json(made))
+}
+
+/// Revokes a key: within two seconds no server takes it any more.
+#[utoipa::path(
+    delete, path = "/v1/api-keys/{id}", tag = "access", operation_id = "revoke_api_key",
+    params(("id" = String, Path)),
+    responses(
+        (status = 204, description = "Revoked"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn revoke(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
+    query::none(request.query_string())?;
+    let id = request.match_info().get("id").unwrap_or_default().to_owned();
+    let (store, by) = (app.store.clone(), actor(&request));
+    let is_revoked = app.detached(async move { key_ring::revoke(&*store, &id, by).await }).await?;
+    if !is_revoked {
+        return Err(Problem::not_found(
+            "No API key has this id, or it was revoked before; GET /v1/api-keys lists them.",
+        ));
+    }
+    if let Some(guard) = app.guard.clone() {
+        // This server does not wait for its next look. The others look each half second.
+        app.detached(async move { guard.follow().await }).await?;
+    }
+    Ok(not_stored(StatusCode::NO_CONTENT).finish())
+}
+
+fn not_stored(status: StatusCode) -> actix_web::HttpResponseBuilder {
+    let mut response = HttpResponse::build(status);
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    response
+}
+
+fn checked(wish: ApiKeyWish, now_ms: i64) -> Result<KeyWish, Problem> {
+    let fault = |field: &str, detail: String| {
+        Problem::invalid(vec![InputError { pointer: format!("/{field}"), detail }])
+    };
+    let expires_ms = match &wish.expires_at {
+        None => None,
+        Some(text) => Some(parse_instant(text).ok_or_else(|| {
+            fault("expires_at", "expected an instant such as 2027-01-01T00:00:00Z".to_owned())
+        })?),
+    };
+    let role = Role::from_str(&wish.role).map_err(|detail| fault("role", detail))?;
+    let ApiKeyWish { name, facilities, may_read, .. } = wish;
+    let wish = KeyWish { name, role, facilities, may_read, expires_ms };
+    match wish.fault(now_ms) {
+        Some((field, detail)) => Err(fault(field, detail)),
+        None => Ok(wish),
+    }
+}
+
+fn shown(row: ApiKeyRow) -> ApiKey {
+    ApiKey {
+        facilities: row.facilities.and_then(|ids| serde_json::from_str(&ids).ok()),
+        created_at: rfc3339(row.created_ms),
+        expires_at: row.expires_ms.map(rfc3339),
+        last_used_at: row.used_ms.map(rfc3339),
+        revoked_at: row.revoked_ms.map(rfc3339),
+        id: row.id,
+        name: row.name,
+        role: row.role,
+        may_read: row.may_read,
+        created_by: row.created_by,
+        revoked_by: row.revoked_by,
+    }
+}

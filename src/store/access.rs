@@ -1,0 +1,101 @@
+//! API keys, and the log of changes about who may do what. Both stores keep the same. The decisions
+//! are in `src/access/`.
+
+use async_trait::async_trait;
+
+use super::Result;
+
+/// An API key as it is stored. Instants are in milliseconds since 1970.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKeyRow {
+    /// The part of the key that is no secret.
+    pub id: String,
+    /// SHA-256 of the whole key.
+    pub hash: Vec<u8>,
+    /// What it is for, for people.
+    pub name: String,
+    /// The name of its role.
+    pub role: String,
+    /// A service that may also read figures.
+    pub may_read: bool,
+    /// JSON list of the ids of its facilities; `None`: every facility.
+    pub facilities: Option<String>,
+    /// When it was made.
+    pub created_ms: i64,
+    /// Who made it: the id of a principal, or a command.
+    pub created_by: String,
+    /// When it ends; `None`: never.
+    pub expires_ms: Option<i64>,
+    /// When it was used last, to the minute.
+    pub used_ms: Option<i64>,
+    /// When it was revoked.
+    pub revoked_ms: Option<i64>,
+    /// Who revoked it.
+    pub revoked_by: Option<String>,
+}
+
+/// Without the hash.
+impl std::fmt::Debug for ApiKeyRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiKeyRow").field("id", &self.id).field("role", &self.role).finish()
+    }
+}
+
+/// What is noted in the audit log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditNote {
+    /// Who did it: the id of a principal, or a command.
+    pub actor: String,
+    /// What was done, such as `key.added`.
+    pub action: &'static str,
+    /// What it was done to, such as the id of a key.
+    pub subject: String,
+    /// What was changed, in JSON, without secrets.
+    pub detail: serde_json::Value,
+    /// The address that it came from; `None`: a command line.
+    pub address: Option<String>,
+}
+
+/// An entry of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// Its number. Later entries have greater ones.
+    pub id: i64,
+    /// When it was noted, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// Who did it.
+    pub actor: String,
+    /// What was done.
+    pub action: String,
+    /// What it was done to.
+    pub subject: String,
+    /// What was changed, in JSON.
+    pub detail: String,
+    /// The address that it came from.
+    pub address: Option<String>,
+}
+
+/// Keys and the audit log. What changes a key raises the access version, and is noted in the audit
+/// log, all in one transaction.
+#[async_trait]
+pub trait AccessStore {
+    /// Rises with each change of keys. Every server looks at it each half second.
+    async fn access_version(&self) -> Result<i64>;
+    /// All keys, also those that have ended; or the one with this id. The newest first.
+    async fn api_keys(&self, only: Option<&str>) -> Result<Vec<ApiKeyRow>>;
+    /// Stores a new key. Returns when it was made.
+    async fn add_api_key(&self, key: &ApiKeyRow, note: &AuditNote) -> Result<i64>;
+    /// Ends a key. Returns false, and notes nothing, when there is none with this id that has not
+    /// been revoked.
+    async fn revoke_api_key(&self, id: &str, note: &AuditNote) -> Result<bool>;
+    /// Notes when keys were used last: id and instant in milliseconds since 1970.
+    async fn note_key_uses(&self, uses: &[(String, i64)]) -> Result<()>;
+    /// Adds an entry to the audit log.
+    async fn note_audit(&self, note: &AuditNote) -> Result<()>;
+    /// The entries of the audit log with a number below `before`, the newest first, at most
+    /// `limit`.
+    async fn audit_log(&self, before: i64, limit: usize) -> Result<Vec<AuditEntry>>;
+    /// Deletes entries of the audit log that are older than `before_ms`, and keys that ended before
+    /// it.
+    async fn prune_access(&self, before_ms: i64) -> Result<()>;
+}

@@ -1,0 +1,128 @@
+//! API keys and the audit log, in Postgres.
+
+use async_trait::async_trait;
+use sqlx::{Row, postgres::PgRow};
+
+use super::{PostgresStore, pool::Borrowed, session::BEGIN, transaction::COMMIT};
+use crate::store::{
+    Result,
+    access::{AccessStore, ApiKeyRow, AuditEntry, AuditNote},
+};
+
+macro_rules! sql {
+    ($name:literal) => {
+        include_str!(concat!("../../../sql/postgres/access/", $name, ".sql"))
+    };
+}
+
+#[async_trait]
+impl AccessStore for PostgresStore {
+    async fn access_version(&self) -> Result<i64> {
+        let look = sqlx::query_scalar("SELECT access_version FROM fleet");
+        Ok(look.fetch_one(&self.pool).await?)
+    }
+
+    async fn api_keys(&self, only: Option<&str>) -> Result<Vec<ApiKeyRow>> {
+        let rows = sqlx::query(sql!("keys")).bind(only).fetch_all(&self.pool).await?;
+        rows.iter().map(key).collect()
+    }
+
+    async fn add_api_key(&self, key: &ApiKeyRow, note: &AuditNote) -> Result<i64> {
+        let mut tx = self.pool.begin(BEGIN.into()).await?;
+        let add = sqlx::query_scalar(sql!("add_key"))
+            .bind(&key.id)
+            .bind(&key.hash)
+            .bind(&key.name)
+            .bind(&key.role)
+            .bind(key.may_read)
+            .bind(&key.facilities)
+            .bind(&key.created_by)
+            .bind(key.expires_ms);
+        let created_ms: i64 = add.fetch_one(&mut tx).await?;
+        changed(&mut tx, note).await?;
+        tx.commit(COMMIT).await?;
+        Ok(created_ms)
+    }
+
+    async fn revoke_api_key(&self, id: &str, by: &AuditNote) -> Result<bool> {
+        let mut tx = self.pool.begin(BEGIN.into()).await?;
+        let revoke = sqlx::query(sql!("revoke_key")).bind(id).bind(&by.actor);
+        if revoke.execute(&mut tx).await?.rows_affected() == 0 {
+            return Ok(false);
+        }
+        changed(&mut tx, by).await?;
+        tx.commit(COMMIT).await?;
+        Ok(true)
+    }
+
+    async fn note_key_uses(&self, uses: &[(String, i64)]) -> Result<()> {
+        let (ids, at_ms): (Vec<_>, Vec<_>) = uses.iter().cloned().unzip();
+        sqlx::query(sql!("note_uses")).bind(ids).bind(at_ms).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn note_audit(&self, entry: &AuditNote) -> Result<()> {
+        note(entry).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn audit_log(&self, before: i64, limit: usize) -> Result<Vec<AuditEntry>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = sqlx::query(sql!("log")).bind(before).bind(limit).fetch_all(&self.pool).await?;
+        rows.iter().map(entry).collect()
+    }
+
+    async fn prune_access(&self, before_ms: i64) -> Result<()> {
+        sqlx::query("DELETE FROM access_log WHERE at_ms < $1")
+            .bind(before_ms)
+            .execute(&self.pool)
+            .await?;
+        sqlx::query(sql!("prune_keys")).bind(before_ms).execute(&self.pool).await?;
+        Ok(())
+    }
+}
+
+/// Notes a change of keys, and has every server read them again.
+async fn changed(tx: &mut Borrowed, by: &AuditNote) -> Result<()> {
+    note(by).execute(&mut *tx).await?;
+    sqlx::query("UPDATE fleet SET access_version = access_version + 1").execute(tx).await?;
+    Ok(())
+}
+
+fn note(note: &AuditNote) -> sqlx::query::Query<'_, sqlx::Postgres, sqlx::postgres::PgArguments> {
+    sqlx::query(sql!("note"))
+        .bind(&note.actor)
+        .bind(note.action)
+        .bind(&note.subject)
+        .bind(note.detail.to_string())
+        .bind(&note.address)
+}
+
+fn key(row: &PgRow) -> Result<ApiKeyRow> {
+    Ok(ApiKeyRow {
+        id: row.try_get("id")?,
+        hash: row.try_get("hash")?,
+        name: row.try_get("name")?,
+        role: row.try_get("role")?,
+        may_read: row.try_get("may_read")?,
+        facilities: row.try_get("facilities")?,
+        created_ms: row.try_get("created_ms")?,
+        created_by: row.try_get("created_by")?,
+        expires_ms: row.try_get("expires_ms")?,
+        used_ms: row.try_get("used_ms")?,
+        revoked_ms: row.try_get("revoked_ms")?,
+        revoked_by: row.try_get("revoked_by")?,
+    })
+}
+
+fn entry(row: &PgRow) -> Result<AuditEntry> {
+    Ok(AuditEntry {
+        id: row.try_get("id")?,
+        at_ms: row.try_get("at_ms")?,
+        actor: row.try_get("actor")?,
+        action: row.try_get("action")?,
+        subject: row.try_get("subject")?,
+        detail: row.try_get("detail")?,
+        address: row.try_get("address")?,
+    })
+}

@@ -1,0 +1,121 @@
+//! Events of somebody who may post for some facilities only.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{key_of, signed_in, site};
+use crate::{
+    on_both_stores,
+    steps::{distribution, inventory, now_ms, post, request},
+    support::{Service, events::event},
+};
+
+async fn posted(service: &Service, key: &str, events: &[Value]) -> (u16, Value) {
+    let answer = service
+        .request_as(Some(key), reqwest::Method::POST, "/v1/events")
+        .header("content-type", "application/cloudevents-batch+json")
+        .body(serde_json::to_string(events).unwrap())
+        .send()
+        .await
+        .unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+fn removed(kind: &str, id: Uuid) -> Value {
+    event(&format!("{kind}.removed"), json!({format!("{kind}_id"): id}))
+}
+
+on_both_stores! {
+    async fn an_operator_posts_only_what_was_and_will_be_of_its_facilities(launch: Launch) {
+        let service = signed_in(launch).await;
+        let (own, other) = (site(&service, "Own").await, site(&service, "Other").await);
+        let now = now_ms();
+        let [lot, delivery, wish] = [(); 3].map(|()| Uuid::new_v4());
+        // What stands in the other facility; the delivery is under way, so it counts nowhere yet.
+        let mut under_way = distribution(delivery, other.facility, 3, now);
+        under_way["data"].as_object_mut().unwrap().remove("date_delivered");
+        post(
+            &service,
+            &[inventory(lot, other.bank, "O+", 5), under_way, request(wish, other.facility, now)],
+        )
+        .await;
+        let operator = key_of(&service, "operator", &[own.facility]).await;
+        let mine = || inventory(Uuid::new_v4(), own.bank, "A+", 1);
+        let foreign = [
+            ("a lot in another bank", inventory(Uuid::new_v4(), other.bank, "O+", 1)),
+            ("a lot of another bank that is moved here", inventory(lot, own.bank, "O+", 5)),
+            ("a lot in a bank that nobody knows", inventory(Uuid::new_v4(), Uuid::new_v4(), "O+", 1)),
+            ("a delivery to another", distribution(Uuid::new_v4(), other.facility, 1, now)),
+            ("a delivery under way to another", distribution(delivery, own.facility, 3, now)),
+            ("a delivery to nobody", distribution(Uuid::new_v4(), Uuid::new_v4(), 1, now)),
+            ("a request of another", request(Uuid::new_v4(), other.facility, now)),
+            ("a request that was another's", request(wish, own.facility, now)),
+            ("the end of another's lot", removed("inventory", lot)),
+            ("the end of another's delivery", removed("distribution", delivery)),
+            ("the end of another's request", removed("request", wish)),
+            ("the end of what nobody knows", removed("request", Uuid::new_v4())),
+            ("a touch of another", event("summary.touched", json!({"facility_id": other.facility}))),
+            ("a touch of nobody", event("summary.touched", json!({"facility_id": Uuid::new_v4()}))),
+            (
+                "another's bank that is moved here",
+                event(
+                    "blood_bank.registered",
+                    json!({"blood_bank_id": other.bank, "facility_id": own.facility, "name": "Taken"}),
+                ),
+            ),
+            (
+                "a new name of another",
+                event(
+                    "facility.registered",
+                    json!({"facility_id": other.facility, "name": "Taken", "timezone": "Etc/UTC"}),
+                ),
+            ),
+            (
+                "a new facility",
+                event(
+                    "facility.registered",
+                    json!({"facility_id": Uuid::new_v4(), "name": "New", "timezone": "Etc/UTC"}),
+                ),
+            ),
+        ];
+        let versions = async |of: Uuid| {
+            let path = format!("/v1/facilities/{of}/summaries/today");
+            let summary: Value = service.get(&path).await.json().await.unwrap();
+            summary["version"].clone()
+        };
+        let before = (versions(own.facility).await, versions(other.facility).await);
+        for (what, event) in foreign {
+            // Beside one that would be right: nothing of the batch is applied.
+            let (status, problem) = posted(&service, &operator, &[mine(), event]).await;
+            assert_eq!(status, 403, "{what}: {problem}");
+            assert!(
+                problem["errors"][0]["pointer"].as_str().unwrap().starts_with("/1"),
+                "{what}: {problem}"
+            );
+            assert_eq!(problem["errors"].as_array().unwrap().len(), 1, "{what}: {problem}");
+        }
+        assert_eq!(before, (versions(own.facility).await, versions(other.facility).await));
+        let (lot, bank) = (Uuid::new_v4(), Uuid::new_v4());
+        let new_bank = event(
+            "blood_bank.registered",
+            json!({"blood_bank_id": bank, "facility_id": own.facility, "name": "Second"}),
+        );
+        for events in [
+            vec![inventory(lot, bank, "O+", 7), new_bank],
+            vec![removed("inventory", lot)],
+            vec![removed("inventory", lot)],
+            vec![
+                distribution(Uuid::new_v4(), own.facility, 3, now),
+                request(Uuid::new_v4(), own.facility, now),
+            ],
+            vec![event("summary.touched", json!({"facility_id": own.facility}))],
+        ] {
+            let (status, answer) = posted(&service, &operator, &events).await;
+            assert_eq!(status, 200, "{events:?}: {answer}");
+        }
+        let all = key_of(&service, "service", &[]).await;
+        let (status, answer) =
+            posted(&service, &all, &[inventory(Uuid::new_v4(), other.bank, "B-", 2)]).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+}
