@@ -179,7 +179,7 @@ pub async fn run() -> ExitCode {
             }
         },
         Command::Adopt { action } => adopt::run(action, &settings).await,
-        Command::Key { action } => key(settings, action).await,
+        Command::Key { action } => key::run(action, settings).await,
         Command::Imports => imports(settings).await,
         Command::Openapi => {
             println!("{}", openapi::json());
@@ -374,13 +374,6 @@ async fn load(settings: Settings, args: import::ImportArgs) -> Result<ExitCode, 
             Ok(ExitCode::from(error.exit_code()))
         }
     }
-}
-
-async fn key(settings: Settings, action: KeyCommand) -> Result<ExitCode, Failure> {
-    let core = Core::open(settings).await?;
-    let done = key::run(action, &core).await;
-    core.store.close().await;
-    Ok(done?)
 }
 
 async fn imports(settings: Settings) -> Result<ExitCode, Failure> {

@@ -1,6 +1,6 @@
-//! The form of an API key: `fs_<id>_<secret>`. The id is shown in lists and logs; the secret has 256
-//! random bits, and only a hash of the whole key is stored. So a fast hash is enough: nobody can
-//! try all secrets.
+//! The form of an API key: `fs_<id>_<secret>`. The id is shown in lists and logs; the secret has
+//! 256 random bits, and only a hash of the whole key is stored. So a fast hash is enough: nobody
+//! can try all secrets.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand::Rng;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 
 use super::{Visible, api_keys, known_keys::KnownKeys, remembered::Remembered};
 use crate::{
@@ -55,9 +56,8 @@ pub enum Denial {
 const REMEMBERED: usize = 20_000;
 /// Owner's keys of facilities are looked up again after this time.
 const SCOPE_BY_KEY: Duration = Duration::from_secs(60);
-/// An API key that is not known here is asked for at most so many times a second: another server
-/// may have made it just now.
-const ASKS_A_SECOND: u32 = 20;
+/// The time between two looks for an API key that is not known here.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// Verifies credentials, and remembers them.
 pub struct Guard {
@@ -68,14 +68,24 @@ pub struct Guard {
     keys: ArcSwap<KnownKeys>,
     /// The access version of `keys`; less than any where they were not read yet.
     version: AtomicI64,
-    reading: tokio::sync::Mutex<()>,
-    asked: Mutex<(Instant, u32)>,
+    last_look: tokio::sync::Mutex<Look>,
     /// Uses of keys that are yet to be stored, in milliseconds since 1970.
     uses: Mutex<HashMap<String, i64>>,
+    /// Where the database is asked: its connections outlive the worker of a request.
+    runtime: Handle,
+}
+
+/// A look whether keys were changed.
+#[derive(Default)]
+struct Look {
+    /// `None` before the first one.
+    began: Option<Instant>,
+    /// The database answered.
+    has_found: bool,
 }
 
 impl Guard {
-    /// A guard that knows no key yet.
+    /// A guard that knows no key yet. It asks the database on the runtime of the caller.
     pub fn new(store: Arc<dyn Store>, directory: Arc<Directory>, clock: Arc<Clock>) -> Self {
         Guard {
             store,
@@ -84,9 +94,9 @@ impl Guard {
             remembered: Remembered::new(REMEMBERED),
             keys: ArcSwap::default(),
             version: AtomicI64::new(i64::MIN),
-            reading: tokio::sync::Mutex::default(),
-            asked: Mutex::new((Instant::now(), 0)),
+            last_look: tokio::sync::Mutex::default(),
             uses: Mutex::default(),
+            runtime: Handle::current(),
         }
     }
 
@@ -101,16 +111,12 @@ impl Guard {
     ///
     /// # Errors
     /// It is not right, or that cannot be found out now.
-    pub async fn verify(&self, credential: &str) -> Result<Arc<SignedIn>, Denial> {
+    pub async fn verify(self: &Arc<Self>, credential: &str) -> Result<Arc<SignedIn>, Denial> {
         let Some(id) = api_keys::id_of(credential) else { return Err(Denial::Invalid) };
-        let who = match self.by_key(id, credential) {
-            Some(who) => who,
-            None => {
-                self.ask_for_key(id).await?;
-                self.by_key(id, credential).ok_or(Denial::Invalid)?
-            }
-        };
-        let who = Arc::new(who);
+        if !self.keys.load().has(id) {
+            self.look_for_key().await?;
+        }
+        let who = Arc::new(self.by_key(id, credential).ok_or(Denial::Invalid)?);
         self.remembered.put(credential, who.clone());
         // It may have been revoked, and what is remembered gone through, before this was put there.
         if !self.keys.load().has(id) {
@@ -149,39 +155,25 @@ impl Guard {
         SignedIn { principal, visible, until, key, noted_minute: AtomicI64::new(i64::MIN) }
     }
 
-    /// Asks the table for a key that is not known here.
-    async fn ask_for_key(&self, id: &str) -> Result<(), Denial> {
-        let version = self.version.load(Ordering::Acquire);
-        if version == i64::MIN {
-            return Err(Denial::Unavailable);
+    /// Looks again for a key that is not known here: another server, or a command, may have made it
+    /// just now. All that wait share a look, and there are few looks in a second, so that unknown
+    /// keys cost the database next to nothing.
+    async fn look_for_key(self: &Arc<Self>) -> Result<(), Denial> {
+        let (guard, arrived) = (self.clone(), Instant::now());
+        // In a task of its own: it goes on when its client goes away.
+        let looking = self.runtime.spawn(async move {
+            let mut last = guard.last_look.lock().await;
+            if last.began.is_some_and(|began| began > arrived) {
+                return last.has_found;
+            }
+            let since = last.began.map_or(BETWEEN_LOOKS, |began| began.elapsed());
+            tokio::time::sleep(BETWEEN_LOOKS.saturating_sub(since)).await;
+            guard.look(&mut last).await.is_ok()
+        });
+        match looking.await {
+            Ok(true) => Ok(()),
+            _ => Err(Denial::Unavailable),
         }
-        if self.keys.load().has(id) {
-            return Ok(()); // it may have become known just now
-        }
-        if !self.may_ask() {
-            return Err(Denial::Unavailable);
-        }
-        let rows = self.store.api_keys(Some(id)).await.map_err(|_| Denial::Unavailable)?;
-        let (found, _) = KnownKeys::of(rows);
-        if !found.has(id) {
-            return Err(Denial::Invalid);
-        }
-        let _one = self.reading.lock().await;
-        // Keys that were read meanwhile are newer than this one, which may be revoked by now.
-        if self.version.load(Ordering::Acquire) == version {
-            self.keys.store(Arc::new(self.keys.load().with(found)));
-        }
-        Ok(())
-    }
-
-    /// Whether one more key may be asked for in this second.
-    fn may_ask(&self) -> bool {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.0.elapsed() >= Duration::from_secs(1) {
-            *asked = (Instant::now(), 0);
-        }
-        asked.1 += 1;
-        asked.1 <= ASKS_A_SECOND
     }
 
     /// Looks whether keys were changed, and reads them again if so. What was remembered of a
@@ -190,19 +182,29 @@ impl Guard {
     /// # Errors
     /// The database does not answer. What is known is kept.
     pub async fn follow(&self) -> store::Result<()> {
+        let mut last = self.last_look.lock().await;
+        self.look(&mut last).await
+    }
+
+    async fn look(&self, last: &mut Look) -> store::Result<()> {
+        *last = Look { began: Some(Instant::now()), has_found: false };
         let version = self.store.access_version().await?;
-        if version == self.version.load(Ordering::Acquire) {
-            return Ok(());
+        if version != self.version.load(Ordering::Acquire) {
+            self.read_keys().await?;
+            self.version.store(version, Ordering::Release);
         }
-        let _one = self.reading.lock().await;
-        let (keys, unreadable) = KnownKeys::of(self.store.api_keys(None).await?);
+        last.has_found = true;
+        Ok(())
+    }
+
+    async fn read_keys(&self) -> store::Result<()> {
+        let (keys, unreadable) = KnownKeys::of(self.store.api_keys().await?);
         if !unreadable.is_empty() {
             tracing::warn!(ids = ?unreadable, "API keys whose rows cannot be read are refused");
         }
         let keys = Arc::new(keys);
         self.keys.store(keys.clone());
         self.remembered.forget(|who| who.key.as_ref().is_some_and(|id| !keys.has(id)));
-        self.version.store(version, Ordering::Release);
         Ok(())
     }
 

@@ -42,12 +42,6 @@ impl KnownKeys {
         (KnownKeys(known), unreadable)
     }
 
-    /// Adds those of `other`.
-    pub fn with(&self, other: KnownKeys) -> Self {
-        let both = self.0.iter().map(|(id, key)| (id.clone(), key.clone_key())).chain(other.0);
-        KnownKeys(both.collect())
-    }
-
     /// The key with this id.
     pub fn get(&self, id: &str) -> Option<&KnownKey> {
         self.0.get(id)
@@ -68,14 +62,6 @@ impl KnownKey {
     /// Whether this is the key, and not only its id.
     pub fn is(&self, text: &str) -> bool {
         api_keys::hash(text).as_slice().ct_eq(&self.hash).into()
-    }
-
-    fn clone_key(&self) -> KnownKey {
-        KnownKey {
-            hash: self.hash.clone(),
-            principal: self.principal.clone(),
-            expires_ms: self.expires_ms,
-        }
     }
 }
 

@@ -105,7 +105,7 @@ pub struct ApiKeyWish {
 pub async fn list(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
     let store = app.store.clone();
-    let rows = app.detached(async move { store.api_keys(None).await }).await?;
+    let rows = app.detached(async move { store.api_keys().await }).await?;
     let items = rows.into_iter().map(shown).collect();
     Ok(not_stored(StatusCode::OK).json(ApiKeys { items }))
 }

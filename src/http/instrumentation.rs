@@ -185,7 +185,8 @@ pub const DAY_OF_ALL: &str = "/v1/summaries/{date}";
 /// Where memory does not answer, their handlers make the span.
 const WITHOUT_SPAN: [&str; 3] = [HOT, RANGE, DAY_OF_ALL];
 
-/// A resource at `path` for those who have what it `needs`, with the wrapper of this file around it.
+/// A resource at `path` for those who have what it `needs`, with the wrapper of this file around
+/// it.
 pub fn observed(
     watch: &RouteInstruments,
     path: &'static str,

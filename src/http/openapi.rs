@@ -35,12 +35,12 @@ use crate::cache::forms::Forms;
         license(name = "MIT OR Apache-2.0")
     ),
     paths(
-        super::summaries::one, super::range::range, super::day_of_all::all, super::facilities::list,
-        super::facilities::one, super::facilities::register, super::facilities::register_blood_bank,
-        super::refreshes::refresh, super::events::post, super::rebuilds::start,
-        super::rebuilds::run, super::me::show, super::api_keys::list,
-        super::api_keys::add, super::api_keys::revoke, super::audit_log::list, super::health::live, super::health::ready, super::health::metrics,
-        document,
+        super::summaries::one, super::range::range, super::day_of_all::all,
+        super::facilities::list, super::facilities::one, super::facilities::register,
+        super::facilities::register_blood_bank, super::refreshes::refresh, super::events::post,
+        super::rebuilds::start, super::rebuilds::run, super::me::show, super::api_keys::list,
+        super::api_keys::add, super::api_keys::revoke, super::audit_log::list,
+        super::health::live, super::health::ready, super::health::metrics, document,
     ),
     components(
         schemas(

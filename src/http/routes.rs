@@ -26,6 +26,14 @@ pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<AppState>) {
         draining: app.draining.clone(),
         refused: app.refused.clone(),
     };
+    figures(config, m);
+    access(config, m);
+    watch(config, m);
+    config.default_service(instrumentation::default_service(&app.metrics));
+}
+
+/// Reads of figures and of facilities, and writes.
+fn figures(config: &mut web::ServiceConfig, m: &RouteInstruments) {
     config
         .service(observed(m, instrumentation::HOT, Needs::to_read(Rule::Read), |r| {
             only(r, "GET, HEAD").route(read().to(summaries::one))
@@ -69,7 +77,12 @@ pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<AppState>) {
         }))
         .service(observed(m, "/v1/runs/{run_id}", Needs::to_read(Rule::Admin), |r| {
             only(r, "GET, HEAD").route(read().to(rebuilds::run))
-        }))
+        }));
+}
+
+/// Who may do what.
+fn access(config: &mut web::ServiceConfig, m: &RouteInstruments) {
+    config
         .service(observed(m, "/v1/auth/me", Needs::to_read(Rule::SignedIn), |r| {
             only(r, "GET, HEAD").route(read().to(me::show))
         }))
@@ -83,7 +96,12 @@ pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<AppState>) {
         }))
         .service(observed(m, "/v1/audit-log", Needs::to_read(Rule::Admin), |r| {
             only(r, "GET, HEAD").route(read().to(audit_log::list))
-        }))
+        }));
+}
+
+/// Health, metrics, and the documents.
+fn watch(config: &mut web::ServiceConfig, m: &RouteInstruments) {
+    config
         .service(observed(m, "/health/live", Needs::to_read(Rule::Open), |r| {
             only(r, "GET, HEAD").route(read().to(health::live))
         }))
@@ -100,8 +118,7 @@ pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<AppState>) {
         .service(web::redirect("/docs", "/docs/"))
         .service(observed(m, "/docs/{file:.*}", Needs::to_read(Rule::Open), |r| {
             only(r, "GET, HEAD").route(read().to(openapi::page))
-        }))
-        .default_service(instrumentation::default_service(&app.metrics));
+        }));
 }
 
 fn read() -> actix_web::Route {

@@ -113,12 +113,7 @@ impl Application {
         let guard = guard(&core).await.map_err(failed)?;
         let jobs = start_jobs(&core, &drain, comparison.clone(), guard.clone()).await?;
         let proof = shared_proof(&core, &reads, &drain);
-        let lists = Arc::new(Lists {
-            reads: reads.clone(),
-            proof: proof.clone(),
-            are_unwatched: drain.are_unwatched.clone(),
-            render_interval_ms: settings.lists.render_interval_ms,
-        });
+        let lists = lists(&settings, &reads, &proof, &drain);
         let ranges = Arc::new(Ranges::new(reads.clone(), proof, super::pages_bytes(&settings)));
         let app = web::Data::new(AppState {
             store: core.store,
@@ -215,6 +210,21 @@ impl Application {
         }
         Ok(())
     }
+}
+
+/// The reads of one day of all facilities.
+fn lists(
+    settings: &Settings,
+    reads: &Arc<Reads>,
+    proof: &Arc<SharedProof>,
+    drain: &Drain,
+) -> Arc<Lists> {
+    Arc::new(Lists {
+        reads: reads.clone(),
+        proof: proof.clone(),
+        are_unwatched: drain.are_unwatched.clone(),
+        render_interval_ms: settings.lists.render_interval_ms,
+    })
 }
 
 /// The reads, on the parts of the core.

@@ -81,8 +81,8 @@ pub struct AuditEntry {
 pub trait AccessStore {
     /// Rises with each change of keys. Every server looks at it each half second.
     async fn access_version(&self) -> Result<i64>;
-    /// All keys, also those that have ended; or the one with this id. The newest first.
-    async fn api_keys(&self, only: Option<&str>) -> Result<Vec<ApiKeyRow>>;
+    /// All keys, also those that have ended. The newest first.
+    async fn api_keys(&self) -> Result<Vec<ApiKeyRow>>;
     /// Stores a new key. Returns when it was made.
     async fn add_api_key(&self, key: &ApiKeyRow, note: &AuditNote) -> Result<i64>;
     /// Ends a key. Returns false, and notes nothing, when there is none with this id that has not

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::counted;
 use crate::{
     access::key_ring::{self, Actor, KeyWish},
+    config::Settings,
     domain::{access::Role, summary::rfc3339},
     http::field_rules::parse_instant,
     startup::Core,
@@ -55,16 +56,22 @@ pub struct AddArgs {
     expires: Option<String>,
 }
 
-/// Carries out a command.
+/// Carries out a command. Returns its exit code.
 ///
 /// # Errors
-/// The database does not answer.
-pub async fn run(command: KeyCommand, core: &Core) -> store::Result<ExitCode> {
-    match command {
-        KeyCommand::Add(args) => add(args, core).await,
-        KeyCommand::List => list(core).await,
-        KeyCommand::Revoke { id } => revoke(&id, core).await,
-    }
+/// The database cannot be opened, or does not answer.
+pub async fn run(
+    command: KeyCommand,
+    settings: Settings,
+) -> Result<ExitCode, Box<dyn std::error::Error + Send + Sync>> {
+    let core = Core::open(settings).await?;
+    let done = match command {
+        KeyCommand::Add(args) => add(args, &core).await,
+        KeyCommand::List => list(&core).await,
+        KeyCommand::Revoke { id } => revoke(&id, &core).await,
+    };
+    core.store.close().await;
+    Ok(done?)
 }
 
 async fn add(args: AddArgs, core: &Core) -> store::Result<ExitCode> {
@@ -130,7 +137,7 @@ fn end(text: &str, now_ms: i64) -> Option<i64> {
 }
 
 async fn list(core: &Core) -> store::Result<ExitCode> {
-    let rows = core.store.api_keys(None).await?;
+    let rows = core.store.api_keys().await?;
     let now_ms = core.store.now_ms().await?;
     for row in &rows {
         println!("{}", line(row, now_ms));

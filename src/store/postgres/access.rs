@@ -22,8 +22,8 @@ impl AccessStore for PostgresStore {
         Ok(look.fetch_one(&self.pool).await?)
     }
 
-    async fn api_keys(&self, only: Option<&str>) -> Result<Vec<ApiKeyRow>> {
-        let rows = sqlx::query(sql!("keys")).bind(only).fetch_all(&self.pool).await?;
+    async fn api_keys(&self) -> Result<Vec<ApiKeyRow>> {
+        let rows = sqlx::query(sql!("keys")).fetch_all(&self.pool).await?;
         rows.iter().map(key).collect()
     }
 

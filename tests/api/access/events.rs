@@ -7,7 +7,7 @@ use super::{key_of, signed_in, site};
 use crate::{
     on_both_stores,
     steps::{distribution, inventory, now_ms, post, request},
-    support::{Service, events::event},
+    support::{Service, events::event, site::Site},
 };
 
 async fn posted(service: &Service, key: &str, events: &[Value]) -> (u16, Value) {
@@ -23,6 +23,40 @@ async fn posted(service: &Service, key: &str, events: &[Value]) -> (u16, Value) 
 
 fn removed(kind: &str, id: Uuid) -> Value {
     event(&format!("{kind}.removed"), json!({format!("{kind}_id"): id}))
+}
+
+/// Events that are not, or will not be, only of `own`. In the other facility stand these entities.
+fn foreign(own: Site, other: Site, [lot, delivery, wish]: [Uuid; 3]) -> Vec<(&'static str, Value)> {
+    let (now, nobody) = (now_ms(), Uuid::new_v4());
+    let lot_in = |bank: Uuid| inventory(Uuid::new_v4(), bank, "O+", 1);
+    let bank = |facility: Uuid| {
+        let data = json!({"blood_bank_id": other.bank, "facility_id": facility, "name": "Taken"});
+        event("blood_bank.registered", data)
+    };
+    let facility = |id: Uuid| {
+        let data = json!({"facility_id": id, "name": "Taken", "timezone": "Etc/UTC"});
+        event("facility.registered", data)
+    };
+    let touched = |id: Uuid| event("summary.touched", json!({"facility_id": id}));
+    vec![
+        ("a lot in another bank", lot_in(other.bank)),
+        ("a lot of another bank that is moved here", inventory(lot, own.bank, "O+", 5)),
+        ("a lot in a bank that nobody knows", lot_in(nobody)),
+        ("a delivery to another", distribution(Uuid::new_v4(), other.facility, 1, now)),
+        ("a delivery under way to another", distribution(delivery, own.facility, 3, now)),
+        ("a delivery to nobody", distribution(Uuid::new_v4(), nobody, 1, now)),
+        ("a request of another", request(Uuid::new_v4(), other.facility, now)),
+        ("a request that was another's", request(wish, own.facility, now)),
+        ("the end of another's lot", removed("inventory", lot)),
+        ("the end of another's delivery", removed("distribution", delivery)),
+        ("the end of another's request", removed("request", wish)),
+        ("the end of what nobody knows", removed("request", nobody)),
+        ("a touch of another", touched(other.facility)),
+        ("a touch of nobody", touched(nobody)),
+        ("another's bank that is moved here", bank(own.facility)),
+        ("a new name of another", facility(other.facility)),
+        ("a new facility", facility(nobody)),
+    ]
 }
 
 on_both_stores! {
@@ -41,50 +75,13 @@ on_both_stores! {
         .await;
         let operator = key_of(&service, "operator", &[own.facility]).await;
         let mine = || inventory(Uuid::new_v4(), own.bank, "A+", 1);
-        let foreign = [
-            ("a lot in another bank", inventory(Uuid::new_v4(), other.bank, "O+", 1)),
-            ("a lot of another bank that is moved here", inventory(lot, own.bank, "O+", 5)),
-            ("a lot in a bank that nobody knows", inventory(Uuid::new_v4(), Uuid::new_v4(), "O+", 1)),
-            ("a delivery to another", distribution(Uuid::new_v4(), other.facility, 1, now)),
-            ("a delivery under way to another", distribution(delivery, own.facility, 3, now)),
-            ("a delivery to nobody", distribution(Uuid::new_v4(), Uuid::new_v4(), 1, now)),
-            ("a request of another", request(Uuid::new_v4(), other.facility, now)),
-            ("a request that was another's", request(wish, own.facility, now)),
-            ("the end of another's lot", removed("inventory", lot)),
-            ("the end of another's delivery", removed("distribution", delivery)),
-            ("the end of another's request", removed("request", wish)),
-            ("the end of what nobody knows", removed("request", Uuid::new_v4())),
-            ("a touch of another", event("summary.touched", json!({"facility_id": other.facility}))),
-            ("a touch of nobody", event("summary.touched", json!({"facility_id": Uuid::new_v4()}))),
-            (
-                "another's bank that is moved here",
-                event(
-                    "blood_bank.registered",
-                    json!({"blood_bank_id": other.bank, "facility_id": own.facility, "name": "Taken"}),
-                ),
-            ),
-            (
-                "a new name of another",
-                event(
-                    "facility.registered",
-                    json!({"facility_id": other.facility, "name": "Taken", "timezone": "Etc/UTC"}),
-                ),
-            ),
-            (
-                "a new facility",
-                event(
-                    "facility.registered",
-                    json!({"facility_id": Uuid::new_v4(), "name": "New", "timezone": "Etc/UTC"}),
-                ),
-            ),
-        ];
         let versions = async |of: Uuid| {
             let path = format!("/v1/facilities/{of}/summaries/today");
             let summary: Value = service.get(&path).await.json().await.unwrap();
             summary["version"].clone()
         };
         let before = (versions(own.facility).await, versions(other.facility).await);
-        for (what, event) in foreign {
+        for (what, event) in foreign(own, other, [lot, delivery, wish]) {
             // Beside one that would be right: nothing of the batch is applied.
             let (status, problem) = posted(&service, &operator, &[mine(), event]).await;
             assert_eq!(status, 403, "{what}: {problem}");

@@ -109,7 +109,8 @@ on_both_stores! {
             let (head, last) = roles[2].1.split_at(roles[2].1.len() - 1);
             format!("{head}{}", if last == "A" { "B" } else { "A" })
         };
-        let elsewhere = added(&Service::on_sqlite(), &["--role", "admin", "--name", "elsewhere"]).await;
+        let there = ["--role", "admin", "--name", "elsewhere"];
+        let elsewhere = added(&Service::on_sqlite(), &there).await;
         let operations = operations(&service).await;
         assert!(operations.len() >= ROUTES.len(), "{operations:?}");
         for (method, path) in &operations {

@@ -7,6 +7,7 @@ pub mod outside;
 pub mod plain_sql;
 pub mod postgres;
 pub mod problem;
+mod process;
 pub mod redis;
 pub mod service;
 pub mod site;

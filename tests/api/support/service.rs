@@ -4,20 +4,19 @@
 use std::{
     ffi::OsStr,
     fs::File,
-    io::{BufRead, BufReader, Read},
     net::SocketAddr,
     os::{fd::AsRawFd, unix::process::CommandExt},
     path::Path,
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard},
-    thread::JoinHandle,
+    process::{Command, Stdio},
+    sync::Arc,
 };
 
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{postgres, wait_until};
+pub use super::process::Exited;
+use super::{postgres, process::Process, wait_until};
 
 /// How to start the service, with the settings for the start. A service that has ended returns it,
 /// so that it can be started again.
@@ -59,14 +58,6 @@ impl RunningCommand {
     pub async fn wait(mut self) -> Exited {
         self.0.wait("the command has ended").await
     }
-}
-
-/// What a process returned when it ended by itself.
-pub struct Exited {
-    /// `None` if a signal ended it.
-    pub code: Option<i32>,
-    /// Standard output and standard error, line by line as they came.
-    pub output: String,
 }
 
 impl Service {
@@ -316,88 +307,6 @@ impl Service {
         })
         .await;
     }
-}
-
-/// A child process, whose output is kept in memory.
-struct Process {
-    child: Child,
-    lines: Arc<Mutex<Vec<String>>>,
-    readers: Vec<JoinHandle<()>>,
-}
-
-impl Process {
-    fn new(mut child: Child) -> Process {
-        let lines = Arc::default();
-        let readers = vec![
-            keep_lines(child.stdout.take().expect("its output is piped"), &lines),
-            keep_lines(child.stderr.take().expect("its errors are piped"), &lines),
-        ];
-        Process { child, lines, readers }
-    }
-
-    fn lines(&self) -> MutexGuard<'_, Vec<String>> {
-        self.lines.lock().expect("no thread panics while it holds the lines")
-    }
-
-    fn entries(&self, message: &str) -> Vec<Value> {
-        let parsed = self
-            .lines()
-            .iter()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .collect::<Vec<_>>();
-        parsed
-            .into_iter()
-            .map(|mut entry| entry["fields"].take())
-            .filter(|fields| fields["message"] == message)
-            .collect()
-    }
-
-    fn signal(&self, signal: i32) {
-        // SAFETY: no other code reaps the child, so that its id cannot belong to another process.
-        unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
-    }
-
-    fn assert_running(&mut self) {
-        if let Some(status) = self.child.try_wait().expect("the child is ours") {
-            panic!("the service ended early with {status}");
-        }
-    }
-
-    async fn wait(&mut self, what: &str) -> Exited {
-        wait_until(what, async || self.child.try_wait().expect("the child is ours").is_some())
-            .await;
-        let status = self.child.wait().expect("it has just ended");
-        for reader in self.readers.drain(..) {
-            reader.join().expect("a reader only reads");
-        }
-        Exited { code: status.code(), output: self.lines().join("\n") }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // A drop cannot report an error, and the process may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("--- log of process {}\n{}\n---", self.child.id(), self.lines().join("\n"));
-        }
-    }
-}
-
-fn keep_lines(
-    source: impl Read + Send + 'static,
-    lines: &Arc<Mutex<Vec<String>>>,
-) -> JoinHandle<()> {
-    let lines = Arc::clone(lines);
-    std::thread::spawn(move || {
-        for line in BufReader::new(source).split(b'\n').map_while(Result::ok) {
-            lines
-                .lock()
-                .expect("no thread panics while it holds the lines")
-                .push(String::from_utf8_lossy(&line).into_owned());
-        }
-    })
 }
 
 /// A folder under `target`, so that `cargo clean` deletes what a killed run leaves behind.
