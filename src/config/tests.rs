@@ -75,6 +75,7 @@ fn every_setting_is_in_the_list_in_the_example_and_in_the_document() {
             "refresh" => fields::<RefreshSettings>(),
             "rebuild" => fields::<RebuildSettings>(),
             "lists" => fields::<ListsSettings>(),
+            "auth" => fields::<AuthSettings>(),
             "audit" => fields::<AuditSettings>(),
             "log" => fields::<LogSettings>(),
             other => panic!("the section {other} of {shown} is new: add it here"),
