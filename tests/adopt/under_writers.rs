@@ -77,6 +77,17 @@ async fn write_and_compare(
     reads
 }
 
+/// Each statement of the owner's programs by itself shows as the owner's query says.
+async fn one_by_one(beside: &Beside, service: &Service, fixture: &Fixture, notice: Notice) {
+    let programs = Programs::read(&fixture.writers, &beside.owner_url);
+    let after = async |statement: &str| {
+        let exact = notice.exact(Instant::now());
+        let compared = compare(service, exact, &beside.owner_url, &fixture.owner).await;
+        compared.assert_equal(&format!("{}, after {statement}", fixture.name));
+    };
+    programs.run_one_by_one(after).await;
+}
+
 /// A migration of the owner renames a mapped column. Nothing is answered as exact from then on,
 /// until the mapping says how the column is called now. The owner's programs write meanwhile.
 async fn migrate_half_way(
@@ -118,6 +129,10 @@ async fn answers_equal_the_owners_query(name: &'static str, notice: Notice) {
 
     let half = long_enough() / 2;
     let mut reads = write_and_compare(&beside, &service, &fixture, notice, half).await;
+    if notice == Notice::Triggers {
+        // A read from the tables would make up for a write that no trigger has noticed.
+        one_by_one(&beside, &service, &fixture, notice).await;
+    }
     let service = migrate_half_way(&mut beside, service, &fixture, notice).await;
     let renamed = fixture.renamed();
     reads += write_and_compare(&beside, &service, &renamed, notice, half).await;
