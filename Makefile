@@ -30,7 +30,7 @@ test-fleet-random: ## not part of those: a fleet whose directory moves, in rando
 	MINUTES=$(MINUTES) SEED=$(SEED) KIND=$(KIND) FACILITIES=$(FACILITIES) SECONDS=$(SECONDS) FAULTS=$(FAULTS) \
 	    cargo test --locked --test fleet -- --ignored --nocapture random_rounds
 
-test-adopt: ## of those, only the service beside other owners' databases, whose programs write for SECONDS (600); SCHEMA=name of those in tests/adopt
+test-adopt: ## of those, only the service beside other owners' databases, whose programs write for SECONDS (600); SCHEMA=name of those in tests/adopt, or by_triggers, by_rebuild
 	tests/install-deps.sh
 	ADOPT_SECONDS=$(or $(SECONDS),600) cargo test --locked --test adopt -- --nocapture $(SCHEMA)
 

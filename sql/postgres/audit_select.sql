@@ -6,6 +6,6 @@ SELECT facility_id, date::text AS date, old_version IS NOT NULL AS stored, old_s
        coalesce(old_next_expires_at <= statement_timestamp(), false)
        OR facility_id IN (SELECT m.facility_id FROM summary_marks m WHERE m.facility_id IS NOT NULL)
        OR facility_id IN (SELECT b.facility_id FROM summary_marks m JOIN blood_banks b ON b.id = m.blood_bank_id)
-       OR EXISTS (SELECT 1 FROM summary_marks m WHERE m.facility_id IS NULL) AS explained
+       OR EXISTS (SELECT 1 FROM summary_marks m WHERE m.facility_id IS NULL) OR EXISTS (SELECT 1 FROM noticed_rows) AS explained
 FROM compared
 WHERE figures_differ OR (old_version IS NOT NULL AND (bounds_differ OR next_expires_at IS DISTINCT FROM old_next_expires_at))

@@ -5,6 +5,8 @@ WITH marked AS MATERIALIZED (
     -- The facilities that visible marks name, and those that the named banks are in now. Null: all.
     SELECT facility_id FROM summary_marks
     UNION ALL
+    SELECT NULL::uuid FROM noticed_rows
+    UNION ALL
     SELECT bank.facility_id FROM summary_marks mark JOIN blood_banks bank ON bank.id = mark.blood_bank_id
 )
 SELECT s.facility_id, s.date::text AS date, s.total_stock, s.total_transferred, s.total_requests, s.by_blood_type::text AS by_blood_type,

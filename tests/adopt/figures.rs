@@ -1,12 +1,15 @@
 //! The figures of the owner's query beside those of the answers.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use reqwest::{Method, Response};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use crate::support::Service;
+use crate::support::{Service, wait_until};
 
 /// What is not 0: `(key, day, figure, blood type)` with its value. Each facility is there with its
 /// name and its today, as the figure `facility`.
@@ -40,6 +43,41 @@ pub async fn of_owner(url: &str, query: &str) -> Figures {
     figures
 }
 
+/// Which answers a reader takes.
+#[derive(Clone, Copy)]
+pub struct Asked {
+    /// The `Cache-Control`.
+    pub freshness: &'static str,
+    /// Only those that are exact as of an instant after this one, by their own `Age`. Others are
+    /// asked for again.
+    pub after: Option<Instant>,
+}
+
+/// Answers as of now.
+pub const NO_CACHE: Asked = Asked { freshness: "no-cache", after: None };
+
+/// The body of the answer that `asked` is about. The status is 200.
+async fn exact(service: &Service, path: &str, asked: Asked) -> Value {
+    let mut body = Value::Null;
+    wait_until(&format!("{path} is exact as of the writes, by its Age"), async || {
+        let sent = Instant::now();
+        let answer = read(service, path, asked.freshness).await;
+        let (status, age) = (answer.status(), age(&answer));
+        body = answer.json().await.expect("JSON");
+        assert_eq!(status, 200, "{path}: {body}");
+        // Age is in whole seconds, rounded down.
+        asked.after.is_none_or(|after| after + age + Duration::from_secs(1) <= sent)
+    })
+    .await;
+    body
+}
+
+/// The `Age` of an answer.
+pub fn age(answer: &Response) -> Duration {
+    let age = answer.headers().get("age").expect("each answer has an Age");
+    Duration::from_secs(age.to_str().expect("a text").parse().expect("whole seconds"))
+}
+
 /// A read with this `Cache-Control`.
 pub async fn read(service: &Service, path: &str, freshness: &str) -> Response {
     let request = service.request(Method::GET, path).header("Cache-Control", freshness);
@@ -70,19 +108,16 @@ fn add(figures: &mut Figures, key: &str, day: &Value, with_stock: bool) {
 
 /// The figures of all answers about single facilities: every facility, its stock today, and
 /// deliveries and requests of the last seven days. The second are those of the list of today.
-async fn of_service(service: &Service, freshness: &str) -> (Figures, Figures) {
+async fn of_service(service: &Service, asked: Asked) -> (Figures, Figures) {
     let (mut figures, mut keys) = (Figures::new(), BTreeMap::new());
-    for facility in facilities(service, freshness).await {
+    let facilities = exact(service, "/v1/facilities?limit=500", asked).await;
+    for facility in facilities["items"].as_array().expect("a list") {
         let path = format!("/v1/facilities/{}", facility["facility_id"].as_str().expect("an id"));
         // The list does not say which day it is there.
-        let facility: Value = read(service, &path, freshness).await.json().await.expect("JSON");
+        let facility = exact(service, &path, asked).await;
         let text = |name: &str| facility[name].as_str().expect("a text").to_owned();
         let (key, today) = (text("key"), text("today"));
-        let path = format!("{path}/summaries");
-        let answer = read(service, &path, freshness).await;
-        let status = answer.status();
-        let range: Value = answer.json().await.expect("JSON");
-        assert_eq!(status, 200, "{path}: {range}");
+        let range = exact(service, &format!("{path}/summaries"), asked).await;
         keys.insert(text("facility_id"), key.clone());
         figures.insert((key.clone(), today.clone(), "facility".into(), text("name")), 1);
         for day in range["items"].as_array().expect("days") {
@@ -90,9 +125,7 @@ async fn of_service(service: &Service, freshness: &str) -> (Figures, Figures) {
             add(&mut figures, &key, day, day["date"] == today);
         }
     }
-    let answer = read(service, "/v1/summaries/today?limit=500", freshness).await;
-    assert_eq!(answer.status(), 200);
-    let list: Value = answer.json().await.expect("JSON");
+    let list = exact(service, "/v1/summaries/today?limit=500", asked).await;
     let mut listed = Figures::new();
     for day in list["items"].as_array().expect("a list") {
         let key = keys.get(day["facility_id"].as_str().expect("an id"));
@@ -103,10 +136,10 @@ async fn of_service(service: &Service, freshness: &str) -> (Figures, Figures) {
 
 /// Compares while nobody writes. Time goes on meanwhile, so that a unit may expire or a day begin:
 /// then it compares again.
-pub async fn compare(service: &Service, freshness: &str, url: &str, query: &str) -> Comparison {
+pub async fn compare(service: &Service, asked: Asked, url: &str, query: &str) -> Comparison {
     loop {
         let before = of_owner(url, query).await;
-        let (answers, listed) = of_service(service, freshness).await;
+        let (answers, listed) = of_service(service, asked).await;
         let owner = of_owner(url, query).await;
         if before == owner {
             return Comparison { answers, listed, owner };

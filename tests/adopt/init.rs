@@ -3,7 +3,7 @@
 
 use crate::{
     beside::{Beside, Notice},
-    figures::{Figures, compare},
+    figures::{Figures, NO_CACHE, compare},
     fixture::Fixture,
     support::{
         Service,
@@ -64,7 +64,7 @@ async fn init_guesses(name: &'static str, right: &[&str]) {
     beside.write_mapping(&output);
     Notice::Rebuild.install(&mut beside).await;
     let service = beside.launch.clone().start().await;
-    let compared = compare(&service, "no-cache", &beside.owner_url, &fixture.owner).await;
+    let compared = compare(&service, NO_CACHE, &beside.owner_url, &fixture.owner).await;
     assert_eq!(names(&compared.answers), names(&compared.owner), "{output}");
     for figure in right {
         let owner = of_figure(&compared.owner, &compared.answers, figure);

@@ -58,14 +58,39 @@ impl Programs {
         steps.shuffle(&mut StdRng::seed_from_u64(seed));
         let mut connection = PgConnection::connect(&self.url).await.expect("the owner is let in");
         for step in &steps {
-            match step {
-                Step::Statements(statements) => {
-                    for statement in statements {
-                        write(&mut connection, statement).await;
-                    }
+            self.step(&mut connection, step).await;
+        }
+        connection.close().await.expect("the connection closes");
+    }
+
+    async fn step(&self, connection: &mut PgConnection, step: &Step) {
+        match step {
+            Step::Statements(statements) => {
+                for statement in statements {
+                    write(connection, statement).await;
                 }
-                Step::Truncate(statement) => write(&mut connection, statement).await,
-                Step::Copy { into, rows } => copy(&self.url, into, rows).await,
+            }
+            Step::Truncate(statement) => write(connection, statement).await,
+            Step::Copy { into, rows } => copy(&self.url, into, rows).await,
+        }
+    }
+
+    /// Does everything once, and calls `after` with the words of each statement. What one statement
+    /// has left out, no later one makes up for.
+    pub async fn run_one_by_one(&self, mut after: impl AsyncFnMut(&str)) {
+        let mut connection = PgConnection::connect(&self.url).await.expect("the owner is let in");
+        for step in &self.steps {
+            let parts = match step {
+                Step::Statements(statements) => statements.clone(),
+                Step::Truncate(_) | Step::Copy { .. } => vec![],
+            };
+            for statement in &parts {
+                write(&mut connection, statement).await;
+                after(statement).await;
+            }
+            if parts.is_empty() {
+                self.step(&mut connection, step).await;
+                after(&format!("{step:?}")).await;
             }
         }
         connection.close().await.expect("the connection closes");

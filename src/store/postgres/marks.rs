@@ -84,8 +84,10 @@ pub(super) fn of_look(
     mapping: Option<&Mapping>,
 ) -> Result<(Vec<Mark>, NoticedMarks)> {
     let seen: Vec<Seen> = json(&look.row, "marks")?;
-    let mut noticed =
-        NoticedMarks { has_spare: look.row.try_get("has_spare_marks")?, ..NoticedMarks::default() };
+    // Without a mapping nothing leads anywhere, and triggers that are left mark every facility.
+    let left_behind: bool = mapping.is_none() && look.row.try_get("has_noticed_rows")?;
+    let has_spare = left_behind || look.row.try_get("has_spare_marks")?;
+    let mut noticed = NoticedMarks { has_spare, ..NoticedMarks::default() };
     let fits =
         mapping.is_some_and(|mapping| mapping.noticing.fits(look.row.try_get("mapped_plan").ok()));
     let mut marks = Vec::with_capacity(seen.len());

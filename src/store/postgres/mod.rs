@@ -56,7 +56,7 @@ use home::Home;
 use instants::{ceil_ms, floor_ms, some_floor_ms};
 use pool::{Borrowed, PrimaryPool};
 use read_pool::ReadPool;
-use server_registry::ServerRegistry;
+use server_registry::{Noticed, ServerRegistry};
 use session::BEGIN;
 use sources::{Mapping, SourceStatements};
 pub use sources::{
@@ -196,9 +196,9 @@ impl Store for PostgresStore {
     }
 
     async fn drain_snapshot(&self, limit: usize) -> Result<DrainSnapshot> {
-        let resolve = self.mapping.as_ref().and_then(Mapping::resolve);
+        let noticed = self.mapping.as_ref().map(|mapping| Noticed { resolve: mapping.resolve() });
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let look = self.registry.drain_snapshot(limit, resolve).await?;
+        let look = self.registry.drain_snapshot(limit, noticed).await?;
         let triggers = triggers::of_look(&look.row, self.mapping.as_ref())?;
         self.statements.are_unwatched.store(triggers.sources_are_unwatched, Ordering::Relaxed);
         let stamp: Option<&str> = look.row.try_get("sources_stamp")?;

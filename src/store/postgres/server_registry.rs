@@ -97,11 +97,11 @@ impl ServerRegistry {
         self.is_on_stream.store(true, Ordering::Relaxed);
     }
 
-    /// Takes a drain snapshot on the primary. `resolve` resolves the marks in it.
+    /// Takes a drain snapshot on the primary. `noticed`: with what triggers on mapped tables noted.
     pub(super) async fn drain_snapshot(
         &self,
         limit: i64,
-        resolve: Option<&str>,
+        noticed: Option<Noticed<'_>>,
     ) -> Result<SnapshotAnswer> {
         let mut place = self.held.lock().await;
         // Taken out while it is in use: an error, or a caller that is dropped, drops the
@@ -114,7 +114,7 @@ impl ServerRegistry {
         let mut held = prepared.ok_or_else(given_up)??;
         // A network that drops the connection reports nothing, so the next snapshot must not wait
         // for this one.
-        let look = look(&mut held.connection, (limit, held.class), resolve);
+        let look = look(&mut held.connection, (limit, held.class), noticed);
         let (row, resolved) = deadline.within(self.timeout, look).await.ok_or_else(given_up)??;
         let row = row.ok_or_else(epoch::no_row)?;
         let (epoch, watermark) = epoch::of_primary(epoch::agreed(&row)?)?;
@@ -188,22 +188,59 @@ impl ServerRegistry {
     }
 }
 
-/// The row of a drain snapshot, and those that `resolve` gives in the same snapshot.
+/// What a drain snapshot looks at beside our own tables.
+#[derive(Clone, Copy)]
+pub(super) struct Noticed<'s> {
+    /// The statement that resolves marks of mapped tables.
+    pub resolve: Option<&'s str>,
+}
+
+/// The row of a drain snapshot, and those that resolve marks in the same snapshot.
+type Look = (Option<PgRow>, Option<Vec<PgRow>>);
+
+/// How often a snapshot is begun again because another server has moved the same rows.
+const MOST_TRIES: usize = 10;
+
+/// Takes a drain snapshot. `noticed`: with what triggers on mapped tables noted.
 async fn look(
     connection: &mut PgConnection,
     (limit, class): (i64, i32),
-    resolve: Option<&str>,
-) -> sqlx::Result<(Option<PgRow>, Option<Vec<PgRow>>)> {
-    let look = sqlx::query(include_str!("../../../sql/postgres/drain_snapshot.sql"))
-        .bind(limit)
-        .bind(class);
-    let Some(resolve) = resolve else {
+    noticed: Option<Noticed<'_>>,
+) -> sqlx::Result<Look> {
+    let Some(noticed) = noticed else {
+        let look = sqlx::query(DRAIN_SNAPSHOT).bind(limit).bind(class);
         return Ok((look.fetch_optional(connection).await?, None));
     };
-    let mut tx = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    for _ in 1..MOST_TRIES {
+        match look_noticed(connection, (limit, class), noticed).await {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("40001") => {}
+            looked => return looked,
+        }
+    }
+    look_noticed(connection, (limit, class), noticed).await
+}
+
+/// The same in one transaction, and so in one snapshot: what triggers noted becomes marks, and the
+/// marks are resolved.
+async fn look_noticed(
+    connection: &mut PgConnection,
+    (limit, class): (i64, i32),
+    noticed: Noticed<'_>,
+) -> sqlx::Result<Look> {
+    let mut tx = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE").await?;
+    sqlx::query(include_str!("../../../sql/postgres/move_noticed_rows.sql"))
+        .bind(limit)
+        .execute(&mut *tx)
+        .await?;
+    let look = sqlx::query(DRAIN_SNAPSHOT).bind(limit).bind(class);
     let row = look.fetch_optional(&mut *tx).await?;
+    let Some(resolve) = noticed.resolve else {
+        tx.commit().await?;
+        return Ok((row, None));
+    };
+    let mut resolving = tx.begin().await?;
     let resolve = sqlx::query(AssertSqlSafe(resolve.to_owned())).bind(limit);
-    let resolved = match resolve.fetch_all(&mut *tx).await {
+    let resolved = match resolve.fetch_all(&mut *resolving).await {
         Ok(rows) => Some(rows),
         // A table or a column has another name now. Where marks lead is then not known.
         Err(error @ sqlx::Error::Database(_)) => {
@@ -212,6 +249,9 @@ async fn look(
         }
         Err(error) => return Err(error),
     };
-    tx.rollback().await?;
+    resolving.rollback().await?;
+    tx.commit().await?;
     Ok((row, resolved))
 }
+
+const DRAIN_SNAPSHOT: &str = include_str!("../../../sql/postgres/drain_snapshot.sql");

@@ -2,6 +2,7 @@
 //! owner's own query. No rebuild and no reader's bound can refresh these services, so only marks
 //! do.
 
+mod elsewhere;
 mod install;
 mod partitions;
 mod trouble;
@@ -22,6 +23,10 @@ const ONLY_MARKS: [(&str, &str); 3] = [
     ("FACILITY_SUMMARY__AUDIT__INTERVAL_MS", "0"),
     ("FACILITY_SUMMARY__FRESHNESS__MAX_AGE_SECONDS", "86400"),
 ];
+
+/// The number of marks, and of what is yet to become one.
+const MARKS: &str = "SELECT (SELECT count(*) FROM facility_summary.summary_marks) + (SELECT \
+                     count(*) FROM facility_summary.noticed_rows)";
 
 fn only_marks(launch: Launch) -> Launch {
     ONLY_MARKS.iter().fold(launch, |launch, (name, value)| launch.env(name, *value))

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ONLY_MARKS, adopt, agrees, is_noticed, only_marks, own, shows, triggers, watched};
+use super::{
+    MARKS, ONLY_MARKS, adopt, agrees, is_noticed, only_marks, own, shows, triggers, watched,
+};
 use crate::{
     sources::{MAPPING, mapped, now, run, sources_of, totals},
     steps::{Scrape, age, get, read},
@@ -82,12 +84,25 @@ async fn a_column_that_is_renamed_stops_no_writer() {
 async fn a_lock_on_our_table_stops_no_writer_and_loses_no_write() {
     let (service, mut sql) = watched(MAPPING).await;
     let mut holder = Outside::connect(service.database_url()).await;
-    for statement in [
-        "INSERT INTO public.bag (store_id, abo, rh) VALUES (1, 'O', '+')",
-        "UPDATE public.hospital SET title = 'Ridge' WHERE id = 1",
-        "UPDATE public.movement SET units = 9 WHERE kind = 'delivery'",
+    for (table, statement) in [
+        (
+            "facility_summary.noticed_rows",
+            "INSERT INTO public.bag (store_id, abo, rh) VALUES (1, 'O', '+')",
+        ),
+        (
+            "facility_summary.noticed_rows",
+            "INSERT INTO public.bag (store_id, abo, rh) VALUES (1, 'O', '+'), (2, 'O', '+')",
+        ),
+        (
+            "facility_summary.summary_marks",
+            "UPDATE public.hospital SET title = 'Ridge' WHERE id = 1",
+        ),
+        (
+            "facility_summary.summary_marks, facility_summary.noticed_rows",
+            "UPDATE public.movement SET units = 9 WHERE kind = 'delivery'",
+        ),
     ] {
-        holder.run("BEGIN; LOCK TABLE facility_summary.summary_marks").await;
+        holder.run(format!("BEGIN; LOCK TABLE {table}")).await;
         let began = Instant::now();
         sql.run(statement).await;
         let took = began.elapsed();
@@ -101,8 +116,11 @@ async fn a_lock_on_our_table_stops_no_writer_and_loses_no_write() {
 async fn what_is_left_of_our_tables_stops_no_writer() {
     let (service, mut sql) = watched(MAPPING).await;
     let launch = service.kill_9().await;
-    sql.run("DROP TABLE facility_summary.spare_marks, facility_summary.summary_marks CASCADE")
-        .await;
+    sql.run(
+        "DROP TABLE facility_summary.spare_marks, facility_summary.summary_marks, \
+         facility_summary.noticed_rows CASCADE",
+    )
+    .await;
     for statement in [
         "INSERT INTO public.bag (store_id, abo, rh) VALUES (1, 'O', '+')",
         "UPDATE public.hospital SET title = 'Ridge' WHERE id = 1",
@@ -175,8 +193,7 @@ async fn rebuild_relies_on_no_trigger() {
     sql.run("DELETE FROM public.bag").await;
     assert_eq!(now(&service, "1").await["total_stock"], 0);
     assert_eq!(Scrape::of(&service).await.sum("source_writes_noticed", &[]), 0.0);
-    let marks = "SELECT count(*) FROM facility_summary.summary_marks";
-    wait_until("no mark is left", async || sql.number(marks).await == 0).await;
+    wait_until("no mark is left", async || sql.number(MARKS).await == 0).await;
 }
 
 /// Triggers of another mapping do not count, and what they note leads nowhere.

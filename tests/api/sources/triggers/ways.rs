@@ -1,9 +1,9 @@
 //! How rows lead to their facilities: over several tables, through none, in each kind of time.
 
-use super::{adopt, is_noticed, only_marks, shows};
+use super::{adopt, is_noticed, only_marks, shows, watched};
 use crate::{
-    sources::{mapped, run, sources_of},
-    support::{Service, outside::Outside, service::Launch},
+    sources::{MAPPING, mapped, run, sources_of, with_key},
+    support::{Service, outside::Outside, service::Launch, wait_until},
 };
 
 /// Keys of two columns, lines with headers, a code without a unique key, a look-up table, quoted
@@ -110,6 +110,31 @@ async fn a_change_of_zone_moves_what_was_delivered_at_a_local_time() {
     shows(&service, "N", &[0, 3, 0], "the change of zone").await;
     sql.run(r#"INSERT INTO "Ops".line ("order", units) VALUES (1, 4)"#).await;
     shows(&service, "N", &[0, 7, 0], "a line in the new zone").await;
+}
+
+/// The table of the facilities is on the way of a list, too: its trigger leaves two kinds of notes.
+#[tokio::test]
+async fn facilities_of_one_statement_are_mapped_where_a_list_joins_their_table() {
+    let (from, facility) = ("public.store s ON s.id = b.store_id", "facility = \"s.hospital_id\"");
+    assert!(MAPPING.contains(from) && MAPPING.contains(facility));
+    let joined = format!("{from} JOIN public.hospital g ON g.id = s.hospital_id");
+    let mapping = MAPPING.replace(from, &joined).replace(facility, "facility = \"g.id\"");
+    let (service, mut sql) = watched(&mapping).await;
+    for (key, rows) in [("7", "(7, 'Seventh', NULL)"), ("8", "(8, 'A', NULL), (9, 'B', NULL)")] {
+        sql.run(format!("INSERT INTO public.hospital VALUES {rows}")).await;
+        wait_until("it is mapped", async || with_key(&service, key).await.is_some()).await;
+    }
+    sql.run(
+        "INSERT INTO public.store (id, hospital_id) VALUES (70, 7), (90, 9); INSERT INTO \
+         public.bag (store_id, abo, rh) VALUES (70, 'O', '+'), (90, 'O', '+'), (90, 'O', '+')",
+    )
+    .await;
+    shows(&service, "7", &[1, 0, 0], "units").await;
+    shows(&service, "9", &[2, 0, 0], "units").await;
+    sql.run("DELETE FROM public.bag WHERE store_id > 69").await;
+    sql.run("DELETE FROM public.store WHERE id > 69; DELETE FROM public.hospital WHERE id > 6")
+        .await;
+    wait_until("they are gone", async || with_key(&service, "9").await.is_none()).await;
 }
 
 async fn refused(launch: &Launch, from: &str, with: &str, words: &[&str]) {

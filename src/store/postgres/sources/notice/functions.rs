@@ -25,54 +25,60 @@ pub(super) fn suffix(table: &TableName) -> String {
 }
 
 /// The body of the function of a table, for our tables in the schema `home`.
+///
+/// Most statements touch one row. An insert of one is the cheapest: its note is a sub-select of one
+/// row, which raises errors of its own for several rows and for none.
 pub(super) fn source(home: &str, notes: &BTreeSet<Note>) -> String {
     let home = quoted(home);
     let notes: Vec<&Note> = notes.iter().filter(|note| !is_covered(note, notes)).collect();
-    let of = |write: &dyn Fn(&Note) -> String| -> String {
+    let (values, others): (Vec<&Note>, Vec<&Note>) =
+        notes.iter().partition(|note| matches!(note, Note::Values { .. }));
+    let of = |notes: &[&Note], write: &dyn Fn(&Note) -> String| -> String {
         notes.iter().map(|note| write(note)).collect()
     };
-    let all = of(&|note| everybody(&home, "summary_marks", note));
-    let spare = of(&|note| everybody(&home, "spare_marks", note));
-    let row = of(&|note| row_mark(&home, note));
-    let [insert, update, delete] = [Event::Insert, Event::Update, Event::Delete].map(|event| {
-        let (values, others): (Vec<&Note>, Vec<&Note>) =
-            notes.iter().partition(|note| matches!(note, Note::Values { .. }));
-        let others: String = others.iter().map(|note| many_rows(&home, note, event)).collect();
-        let few: String = values.iter().map(|note| few_rows(&home, note, event)).collect();
-        let many: String = values.iter().map(|note| many_rows(&home, note, event)).collect();
-        // Most statements touch one row, whose note is a plain insert.
-        let of_values = format!(
-            "{few}\n        GET DIAGNOSTICS touched = ROW_COUNT;\n        IF touched \
-             OPERATOR(pg_catalog.>) 1 THEN{many}\n        END IF;"
-        );
-        if values.is_empty() { others } else { others + &of_values }
+    let all = of(&notes, &|note| everybody(&home, note));
+    let spare = of(&notes, &|note| spare(&home, note));
+    let row = of(&notes, &|note| row_mark(&home, note));
+    let insert =
+        of(&others, &|note| many_rows(&home, note, Event::Insert)) + &one_row(&home, &values);
+    let [update, delete] = [Event::Update, Event::Delete].map(|event| {
+        of(&others, &|note| many_rows(&home, note, event)) + &few_or_many(&home, &values, event)
     });
+    let lock = lock(&home, &notes);
+    let inserted = of(&notes, &|note| many_rows(&home, note, Event::Insert));
+    let noting = noting([&row, &insert, &update, &delete, &all]);
     format!(
         "
 #variable_conflict use_column
 DECLARE
     known pg_catalog.text;
-    noted_rows pg_catalog.jsonb;
+    noted_rows pg_catalog.text[];
     own pg_catalog.text;
     touched pg_catalog.int8;
+    are_many pg_catalog.bool := false;
 BEGIN
-    LOCK TABLE {home}.summary_marks IN ROW EXCLUSIVE MODE NOWAIT;
-    IF TG_OP {EQ} 'TRUNCATE' THEN{all}
-    ELSIF TG_LEVEL {EQ} 'ROW' THEN
-        -- What this transaction has noted already is remembered behind its number.
-        own := pg_catalog.concat(pg_catalog.pg_current_xact_id(), ';');
-        known := pg_catalog.concat(pg_catalog.current_setting('facility_summary.noticed', true));
-        IF NOT pg_catalog.starts_with(known, own)
-            OR pg_catalog.length(known) OPERATOR(pg_catalog.>) 4000 THEN
-            known := own;
-        END IF;{row}
-        PERFORM pg_catalog.set_config('facility_summary.noticed', known, true);
-    ELSIF TG_OP {EQ} 'INSERT' THEN{insert}
-    ELSIF TG_OP {EQ} 'UPDATE' THEN{update}
-    ELSE{delete}
+    BEGIN
+        {lock}{noting}
+        RETURN NULL;
+    EXCEPTION
+        WHEN cardinality_violation THEN
+            are_many := TG_OP {EQ} 'INSERT';
+        WHEN not_null_violation THEN
+            IF TG_OP {EQ} 'INSERT' THEN
+                -- It was of no row.
+                RETURN NULL;
+            END IF;
+        WHEN OTHERS THEN
+            NULL;
+    END;
+    IF are_many THEN
+        BEGIN
+            {lock}{inserted}
+            RETURN NULL;
+        EXCEPTION WHEN OTHERS THEN
+            NULL;
+        END;
     END IF;
-    RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
     -- A column has another name now, our table is locked, or anything else: every facility counts.
     BEGIN
         LOCK TABLE {home}.spare_marks IN ROW EXCLUSIVE MODE NOWAIT;{spare}
@@ -82,6 +88,28 @@ EXCEPTION WHEN OTHERS THEN
     END;
     RETURN NULL;
 END "
+    )
+}
+
+/// The statements that note what each event touched, where nothing goes wrong.
+fn noting([row, insert, update, delete, all]: [&str; 5]) -> String {
+    format!(
+        "
+        IF TG_LEVEL {EQ} 'ROW' THEN
+            -- What this transaction has noted already is remembered behind its number.
+            own := pg_catalog.concat(pg_catalog.pg_current_xact_id(), ';');
+            known := pg_catalog.concat(pg_catalog.current_setting('facility_summary.noticed', \
+         true));
+            IF NOT pg_catalog.starts_with(known, own)
+                OR pg_catalog.length(known) OPERATOR(pg_catalog.>) 4000 THEN
+                known := own;
+            END IF;{row}
+            PERFORM pg_catalog.set_config('facility_summary.noticed', known, true);
+        ELSIF TG_OP {EQ} 'INSERT' THEN{insert}
+        ELSIF TG_OP {EQ} 'UPDATE' THEN{update}
+        ELSIF TG_OP {EQ} 'DELETE' THEN{delete}
+        ELSE{all}
+        END IF;"
     )
 }
 
@@ -110,20 +138,41 @@ impl Event {
     }
 }
 
-/// A mark of every facility.
-fn everybody(home: &str, table: &str, note: &Note) -> String {
+/// Locks the tables that these notes are written to, without a wait.
+fn lock(home: &str, notes: &[&Note]) -> String {
+    let is_of_facilities = |note: &&Note| matches!(note, Note::Facilities { .. });
+    let tables = [
+        ("summary_marks", notes.iter().any(is_of_facilities)),
+        ("noticed_rows", !notes.iter().all(is_of_facilities)),
+    ];
+    let used = tables.iter().filter(|(_, is_used)| *is_used);
+    let tables: Vec<String> = used.map(|(table, _)| format!("ONLY {home}.{table}")).collect();
+    format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE NOWAIT;", tables.join(", "))
+}
+
+/// Notes that are of every facility.
+fn everybody(home: &str, note: &Note) -> String {
+    match note {
+        Note::Everybody { kind } | Note::Values { kind, .. } => {
+            format!("\n            INSERT INTO {home}.noticed_rows VALUES ('{kind}', '{{}}');")
+        }
+        Note::Facilities { .. } => facilities(home, ""),
+    }
+}
+
+/// A mark of every facility, in the table for those of triggers that fail.
+fn spare(home: &str, note: &Note) -> String {
     let kind = match note {
         Note::Everybody { kind } | Note::Values { kind, .. } => *kind,
-        Note::Facilities { .. } if table == "spare_marks" => FACILITIES,
-        Note::Facilities { .. } => return facilities(home, ""),
+        Note::Facilities { .. } => FACILITIES,
     };
-    format!("\n        INSERT INTO {home}.{table} (kind) VALUES ('{kind}');")
+    format!("\n        INSERT INTO {home}.spare_marks (kind) VALUES ('{kind}');")
 }
 
 /// The mark of a table of facilities, under a condition.
 fn facilities(home: &str, condition: &str) -> String {
     format!(
-        "\n        INSERT INTO {home}.summary_marks (kind, via) SELECT 'facility', \
+        "\n            INSERT INTO {home}.summary_marks (kind, via) SELECT 'facility', \
          '{FACILITIES}'{condition};"
     )
 }
@@ -138,7 +187,7 @@ fn differ(columns: &[String]) -> String {
     format!("{} OR {}", more("new_rows", "old_rows"), more("old_rows", "new_rows"))
 }
 
-/// The mark of a statement that touched many rows.
+/// The note of a statement that touched many rows.
 fn many_rows(home: &str, note: &Note, event: Event) -> String {
     let tables = event.tables();
     let exists = format!(" WHERE EXISTS (SELECT FROM {})", tables[0]);
@@ -148,9 +197,11 @@ fn many_rows(home: &str, note: &Note, event: Event) -> String {
             _ => facilities(home, &exists),
         },
         Note::Everybody { kind } => {
-            format!("\n        INSERT INTO {home}.summary_marks (kind) SELECT '{kind}'{exists};")
+            format!(
+                "\n            INSERT INTO {home}.noticed_rows SELECT '{kind}', '{{}}'{exists};"
+            )
         }
-        Note::Values { kind, way, columns, at } => {
+        Note::Values { kind, columns, at, .. } => {
             let parts: Vec<String> = tables
                 .iter()
                 .map(|table| format!("SELECT {} FROM {table} AS t", values("t", columns, at)))
@@ -158,39 +209,69 @@ fn many_rows(home: &str, note: &Note, event: Event) -> String {
             let distinct = distinct(&parts.join(" UNION ALL "), columns.len(), at);
             let most = MOST_NOTED + 1;
             let few = format!("pg_catalog.count(*) OPERATOR(pg_catalog.<) {most}");
-            let (way, noted) = (literal(way), noted("r", columns.len(), at.is_some()));
+            let (mark, noted) = (mark(note), noted(note, "r", ["first", "last"]));
             format!(
-                "\n        INSERT INTO {home}.summary_marks (kind, via, via_row)
-        SELECT '{kind}', CASE WHEN {few} THEN {way} END, CASE WHEN {few} THEN \
-                 pg_catalog.jsonb_agg({noted}) END
-        FROM ({distinct} LIMIT {most}) AS r HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0;"
+                "
+            INSERT INTO {home}.noticed_rows
+            SELECT CASE WHEN {few} THEN {mark} ELSE '{kind}' END, CASE WHEN {few} THEN \
+                 pg_catalog.array_agg({noted}) ELSE '{{}}' END
+            FROM ({distinct} LIMIT {most}) AS r HAVING pg_catalog.count(*) \
+                 OPERATOR(pg_catalog.>) 0;"
             )
         }
     }
 }
 
-/// A mark of each of the first two rows, or pairs of rows, that a statement touched.
+/// The notes of an insert of one row.
+fn one_row(home: &str, notes: &[&Note]) -> String {
+    let rows = notes.iter().filter_map(|note| {
+        let Note::Values { columns, at, .. } = note else { return None };
+        let values = values("t", columns, at);
+        let (mark, noted) = (mark(note), noted(note, "a", ["at", "at"]));
+        Some(format!(
+            "({mark}, (SELECT ARRAY[{noted}] FROM (SELECT {values} FROM new_rows AS t) AS a))"
+        ))
+    });
+    let rows: Vec<String> = rows.collect();
+    match rows.is_empty() {
+        true => String::new(),
+        false => {
+            format!("\n            INSERT INTO {home}.noticed_rows VALUES {};", rows.join(", "))
+        }
+    }
+}
+
+/// The notes of an update or a delete: of one row, or of many.
+fn few_or_many(home: &str, notes: &[&Note], event: Event) -> String {
+    if notes.is_empty() {
+        return String::new();
+    }
+    let few: String = notes.iter().map(|note| few_rows(home, note, event)).collect();
+    let many: String = notes.iter().map(|note| many_rows(home, note, event)).collect();
+    format!(
+        "{few}
+            GET DIAGNOSTICS touched = ROW_COUNT;
+            IF touched OPERATOR(pg_catalog.>) 1 THEN{many}
+            END IF;"
+    )
+}
+
+/// A note of each of the first two rows, or pairs of rows, that a statement touched.
 fn few_rows(home: &str, note: &Note, event: Event) -> String {
-    let Note::Values { kind, way, columns, at } = note else {
-        return many_rows(home, note, event);
-    };
-    let row = |table: &str, alias: &str| {
-        let times = at.iter().flat_map(|_| [format!("{alias}.at"), format!("{alias}.at")]);
-        let names = (0..columns.len()).map(|nth| format!("{alias}.c{nth}"));
-        let listed: Vec<String> = names.chain(times).collect();
+    let Note::Values { columns, at, .. } = note else { return many_rows(home, note, event) };
+    let row = |(table, alias): (&&str, &str)| {
+        let values = values("t", columns, at);
         (
-            format!("pg_catalog.jsonb_build_array({})", listed.join(", ")),
-            format!("(SELECT {} FROM {table} AS t) AS {alias}", values("t", columns, at)),
+            noted(note, alias, ["at", "at"]),
+            format!("(SELECT {values} FROM {table} AS t) AS {alias}"),
         )
     };
     let (rows, from): (Vec<String>, Vec<String>) =
-        event.tables().iter().zip(["a", "b"]).map(|(table, alias)| row(table, alias)).unzip();
+        event.tables().iter().zip(["a", "b"]).map(row).unzip();
+    let (mark, rows, from) = (mark(note), rows.join(", "), from.join(", "));
     format!(
-        "\n        INSERT INTO {home}.summary_marks (kind, via, via_row)
-        SELECT '{kind}', {}, pg_catalog.jsonb_build_array({}) FROM {} LIMIT 2;",
-        literal(way),
-        rows.join(", "),
-        from.join(", ")
+        "
+            INSERT INTO {home}.noticed_rows SELECT {mark}, ARRAY[{rows}] FROM {from} LIMIT 2;"
     )
 }
 
@@ -198,11 +279,9 @@ fn few_rows(home: &str, note: &Note, event: Event) -> String {
 /// so that few differ.
 fn row_mark(home: &str, note: &Note) -> String {
     let (name, found, insert) = match note {
-        Note::Facilities { .. } => (literal(FACILITIES), "'[]'".to_owned(), facilities(home, "")),
-        Note::Everybody { kind } => {
-            (literal(kind), "'[]'".to_owned(), everybody(home, "summary_marks", note))
-        }
-        Note::Values { kind, way, columns, at } => {
+        Note::Facilities { .. } => (literal(FACILITIES), "'{}'".to_owned(), facilities(home, "")),
+        Note::Everybody { kind } => (literal(kind), "'{}'".to_owned(), everybody(home, note)),
+        Note::Values { columns, at, .. } => {
             let rows = format!(
                 "SELECT {} WHERE TG_OP OPERATOR(pg_catalog.<>) 'INSERT' UNION ALL SELECT {} WHERE \
                  TG_OP OPERATOR(pg_catalog.<>) 'DELETE'",
@@ -219,25 +298,22 @@ fn row_mark(home: &str, note: &Note) -> String {
                     )
                 }
             };
-            let noted = noted("r", columns.len(), at.is_some());
-            (
-                literal(&format!("{kind} {way}")),
-                format!("(SELECT pg_catalog.jsonb_agg(DISTINCT {noted}) FROM ({whole}) AS r)"),
-                format!(
-                    "\n            INSERT INTO {home}.summary_marks (kind, via, via_row) VALUES \
-                     ('{kind}', {}, noted_rows);",
-                    literal(way)
-                ),
-            )
+            let (mark, noted) = (mark(note), noted(note, "r", ["first", "last"]));
+            let found =
+                format!("(SELECT pg_catalog.array_agg(DISTINCT {noted}) FROM ({whole}) AS r)");
+            let insert = format!(
+                "\n                INSERT INTO {home}.noticed_rows VALUES ({mark}, noted_rows);"
+            );
+            (mark, found, insert)
         }
     };
     let mark = format!("pg_catalog.md5(pg_catalog.concat({name}, noted_rows))");
     format!(
         "
-        noted_rows := {found};
-        IF noted_rows IS NOT NULL AND pg_catalog.strpos(known, {mark}) {EQ} 0 THEN
-            known := pg_catalog.concat(known, {mark});{insert}
-        END IF;"
+            noted_rows := {found};
+            IF noted_rows IS NOT NULL AND pg_catalog.strpos(known, {mark}) {EQ} 0 THEN
+                known := pg_catalog.concat(known, {mark});{insert}
+            END IF;"
     )
 }
 
@@ -283,10 +359,23 @@ fn named(columns: usize) -> String {
     (0..columns).map(|nth| format!("v.c{nth}")).collect::<Vec<_>>().join(", ")
 }
 
-/// What is noted of a row, as an array.
-fn noted(row: &str, columns: usize, has_time: bool) -> String {
-    let columns = (0..columns).map(|nth| format!("{row}.c{nth}"));
-    let times = ["first", "last"].into_iter().filter(|_| has_time);
-    let listed: Vec<String> = columns.chain(times.map(|time| format!("{row}.{time}"))).collect();
-    format!("pg_catalog.jsonb_build_array({})", listed.join(", "))
+/// The kind of the marks of this note, and its way.
+fn mark(note: &Note) -> String {
+    match note {
+        Note::Values { kind, way, .. } => literal(&format!("{kind} {way}")),
+        Note::Everybody { kind } => literal(kind),
+        Note::Facilities { .. } => literal(FACILITIES),
+    }
+}
+
+/// What is noted of a row, as a text. `times`: the names of the first and the last time.
+fn noted(note: &Note, row: &str, times: [&str; 2]) -> String {
+    let Note::Values { columns, at, is_plain, .. } = note else { return "NULL".into() };
+    let columns = (0..columns.len()).map(|nth| format!("{row}.c{nth}"));
+    let times = times.into_iter().filter(|_| at.is_some()).map(|time| format!("{row}.{time}"));
+    let listed: Vec<String> = columns.chain(times).collect();
+    match is_plain {
+        true => format!("{}::pg_catalog.text", listed.join(", ")),
+        false => format!("pg_catalog.jsonb_build_array({})::pg_catalog.text", listed.join(", ")),
+    }
 }

@@ -12,6 +12,7 @@ mod path;
 mod plan;
 pub mod remove;
 mod script;
+mod way_select;
 
 use sqlx::PgConnection;
 

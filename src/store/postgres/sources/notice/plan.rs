@@ -15,6 +15,7 @@ use super::{
     catalogue::{self, Table},
     parsed::{self, Parsed, TableName, stored},
     path::Path,
+    way_select::{is_plain_text, select, value},
 };
 use crate::{
     config::sources::{SourcesSettings, TimeKind},
@@ -60,6 +61,9 @@ pub(super) enum Note {
         columns: Vec<String>,
         /// The column with the time, and its type. The instants of one day are noted together.
         at: Option<(String, &'static str)>,
+        /// Whether the value of the only column is noted as it is, and not in an array of JSON:
+        /// that takes a writer less time.
+        is_plain: bool,
     },
 }
 
@@ -126,8 +130,8 @@ impl Plan {
                 Err(why) => self.everybody(list, &from.table, &why),
                 Ok(way) => {
                     let named = self.way(format!("{}.{}", list.name, from.alias), &way);
-                    let note =
-                        Note::Values { kind, way: named, columns: way.columns, at: way.noted };
+                    let Way { columns, noted: at, is_plain, .. } = way;
+                    let note = Note::Values { kind, way: named, columns, at, is_plain };
                     self.note(&from.table, note);
                 }
             }
@@ -163,6 +167,8 @@ struct Way {
     columns: Vec<String>,
     /// The column with the time, and its type, where the instants are noted.
     noted: Option<(String, &'static str)>,
+    /// Whether the value of the only column is noted as it is.
+    is_plain: bool,
     /// The facility's key, and the time, of the noted values.
     select: String,
 }
@@ -214,16 +220,18 @@ impl Way {
             return Err("no column of it leads there".into());
         }
         let columns: Vec<String> = columns.into_iter().collect();
+        let is_plain =
+            matches!(&*columns, [only] if noted.is_none() && is_plain_text(&types[only]));
         let row: Vec<String> = columns
             .iter()
             .enumerate()
-            .map(|(nth, column)| value(nth, &types[column], &quoted(column)))
+            .map(|(nth, column)| value(nth, is_plain, &types[column], &quoted(column)))
             .collect();
         let row = format!("(SELECT {}) AS {}{}", row.join(", "), quoted(alias), path.joins());
         let nth = columns.len();
         let select =
             select(facility, &row, at.map(|(_, kind)| kind), looked_up, noted.as_ref(), nth);
-        Ok(Way { columns, noted, select })
+        Ok(Way { columns, noted, is_plain, select })
     }
 }
 
@@ -250,73 +258,6 @@ fn noted(
         ("date", _) => Some((column, "timestamp")),
         (of, _) if is_naive(of) => Some((column, "timestamp")),
         _ => None,
-    }
-}
-
-/// The noted value with this number, under its column's name.
-fn value(nth: usize, kind: &str, name: &str) -> String {
-    format!("(facility_summary_row.noted ->> {nth}::integer)::{kind} AS {name}")
-}
-
-/// A SELECT of `(id, facility_id, first_at, last_at)` over the marks of one way.
-fn select(
-    facility: &Expr,
-    row: &str,
-    kind: Option<&TimeKind>,
-    looked_up: Option<(&Expr, &TimeKind)>,
-    noted: Option<&(String, &'static str)>,
-    columns: usize,
-) -> String {
-    let noted_at = |nth: usize| {
-        let of = noted.map_or("timestamptz", |(_, of)| *of);
-        let at = format!("(facility_summary_row.noted ->> {nth}::integer)::{of}");
-        instant(&at, kind.filter(|_| of == "timestamp"))
-    };
-    let (first, last, at, within) = match (looked_up, noted) {
-        (Some((at, kind)), _) => {
-            let of = if *kind == TimeKind::Instant { "timestamptz" } else { "timestamp" };
-            let found = instant("facility_summary_place.fs_at", Some(kind));
-            let within = within(&found);
-            (found.clone(), found, format!(", ({at})::{of} AS fs_at"), within)
-        }
-        (None, Some(_)) => {
-            let (first, last) = (noted_at(columns), noted_at(columns + 1));
-            let within = within(&first);
-            (first, last, String::new(), within)
-        }
-        (None, None) => {
-            let none = "NULL::timestamptz".to_owned();
-            (none.clone(), none, String::new(), String::new())
-        }
-    };
-    format!(
-        "SELECT facility_summary_mark.id, facility_key.facility_id, {first}, {last}\n\
-         FROM facility_summary_mark\n\
-         CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(facility_summary_mark.via_row) AS \
-         facility_summary_row (noted)\n\
-         CROSS JOIN LATERAL (SELECT ({facility}) AS fs_key{at}\nFROM {row}\nOFFSET 0) AS \
-         facility_summary_place\n\
-         JOIN facility_key ON facility_key.key = facility_summary_place.fs_key{within}"
-    )
-}
-
-/// The condition that an instant lies in a day that answers can name.
-fn within(at: &str) -> String {
-    format!(
-        "\nAND {at} >= '0002-01-01 BC+00'::timestamptz AND {at} < '10001-01-01+00'::timestamptz"
-    )
-}
-
-/// The instant of a time of this kind, at the facility of `facility_key`.
-fn instant(at: &str, kind: Option<&TimeKind>) -> String {
-    match kind {
-        None | Some(TimeKind::Instant) => at.to_owned(),
-        Some(TimeKind::Utc) => format!("({at} AT TIME ZONE 'UTC'::text)"),
-        Some(TimeKind::Zone(zone)) => format!("({at} AT TIME ZONE '{zone}'::text)"),
-        Some(TimeKind::Local | TimeKind::Date) => format!(
-            "({at} AT TIME ZONE coalesce((SELECT z.name FROM server_zone z JOIN facilities f ON \
-             z.name = lower(f.timezone) WHERE f.id = facility_key.facility_id), 'UTC'::text))"
-        ),
     }
 }
 

@@ -1,0 +1,1 @@
+-- Only Postgres has mapped tables of another program, and triggers on them.
