@@ -51,6 +51,9 @@ pub struct Dependency {
     /// file that was replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
+    /// Only of the database: what the service does without on this server, and what is lost by it.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub limits: Vec<String>,
     /// Only of `change_stream`: the stage of this replica's attachment, with the names of the
     /// metric `change_stream_state`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,7 +130,7 @@ pub async fn ready(request: HttpRequest, app: Data<AppState>) -> Result<HttpResp
 fn dependencies(app: &AppState) -> Vec<Dependency> {
     let named = |name, last_error: Option<&'static str>| {
         let state = if last_error.is_some() { "down" } else { "up" };
-        Dependency { name, state, last_error, remedy: None, stage: None }
+        Dependency { name, state, last_error, remedy: None, limits: vec![], stage: None }
     };
     let unwatched = app.drain.watch.unwatched();
     let triggers = named("triggers", unwatched.as_ref().map(|unwatched| unwatched.class));
@@ -135,7 +138,8 @@ fn dependencies(app: &AppState) -> Vec<Dependency> {
         Dependency { remedy: unwatched.map(|unwatched| unwatched.remedy.clone()), ..triggers };
     let remedy = app.store.remedy();
     let failure = app.outage.last_error().or(remedy.as_ref().map(|_| "unavailable"));
-    let mut all = vec![Dependency { remedy, ..named(app.store.dialect(), failure) }];
+    let limits = app.store.limits().to_vec();
+    let mut all = vec![Dependency { remedy, limits, ..named(app.store.dialect(), failure) }];
     if let (Some(redis), Some(attachment)) = (&app.redis, app.changes.attachment()) {
         all.push(named("redis", redis.last_error()));
         let stage = attachment.stage();
@@ -187,7 +191,7 @@ fn sources(changes: &[SourceChange]) -> Dependency {
     };
     let remedy = (!changes.is_empty()).then(|| format!("{}: {what_to_do}", texts.join("; ")));
     let state = if changes.is_empty() { "up" } else { "down" };
-    Dependency { name: "sources", state, last_error, remedy, stage: None }
+    Dependency { name: "sources", state, last_error, remedy, limits: vec![], stage: None }
 }
 
 /// How many facilities have a zone that does not exist, and the first of them by name.

@@ -26,6 +26,10 @@ impl Cause {
     }
 }
 
+/// Connections to a Postgres primary beside those of the pool: the server registry's, and the
+/// liveness.
+pub const MORE_CONNECTIONS: u32 = 2;
+
 /// Clients do not see these errors as they are: `http/problem.rs` decides what a client may read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -179,8 +183,16 @@ impl From<sqlx::Error> for StoreError {
             // The error for a right that our role lacks has another text.
             "42501" if database.message().starts_with("could not ") => StoreError::Full(cause),
             "0A000" if database.message().starts_with("cached plan") => StoreError::Conflict,
-            // The server is a standby, or was set to refuse writes.
-            "25006" => StoreError::Unavailable(cause),
+            "25006" => refuses_writes(database.message()),
+            "0A000" if database.message().ends_with("mode during recovery") => {
+                refuses_writes(database.message())
+            }
+            "53300" => StoreError::Unavailable(Cause::found(format!(
+                "{}: each server of this service opens up to database.max_connections + \
+                 {MORE_CONNECTIONS} connections; lower that setting, or raise the limit (ALTER \
+                 ROLE … CONNECTION LIMIT, the same of ALTER DATABASE, or max_connections)",
+                database.message()
+            ))),
             _ => match code.get(..2) {
                 Some("08" | "57" | "53" | "28" | "3D" | "58") => StoreError::Unavailable(cause),
                 Some("22" | "23") => StoreError::Refused(cause),
@@ -190,4 +202,12 @@ impl From<sqlx::Error> for StoreError {
             },
         }
     }
+}
+
+/// The server is a standby, or was set to refuse writes.
+fn refuses_writes(message: &str) -> StoreError {
+    StoreError::Unavailable(Cause::found(format!(
+        "{message}: the server is a standby, or was set to refuse writes; database.url must lead \
+         to the primary"
+    )))
 }

@@ -43,7 +43,7 @@ pub use derived::{Derived, Difference};
 pub use drain_snapshot::{DrainSnapshot, NoticedMarks, OutboxCounters};
 pub use entity_rows::{LastCounted, Put, Removal};
 pub use epoch::{FacilitiesRead, TableRead};
-pub use error::{Cause, StoreError};
+pub use error::{Cause, MORE_CONNECTIONS, StoreError};
 pub use facility_rows::{FacilityRow, FacilityState};
 pub use job_queue::{JobQueue, JobRun};
 pub use marks::{Mark, MarkKind, Marks, Span};
@@ -164,6 +164,10 @@ pub trait Store: JobQueue + imports::ImportLog + Send + Sync + 'static {
     /// What is wrong with the database, and how to repair it, when that is known.
     fn remedy(&self) -> Option<String> {
         None
+    }
+    /// What the service does without on this server, each with what is lost by it: it goes on.
+    fn limits(&self) -> &[String] {
+        &[]
     }
     /// `sqlite` or `postgres`.
     fn dialect(&self) -> &'static str;

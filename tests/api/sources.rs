@@ -8,6 +8,7 @@ mod odd;
 mod owners_check;
 mod refusals;
 mod rights;
+mod standby;
 mod times;
 mod triggers;
 

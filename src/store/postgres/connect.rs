@@ -20,7 +20,7 @@ use super::{
     migrate::migrate,
     pool::PrimaryPool,
     requirements::check_server,
-    session,
+    server_history, session,
 };
 use crate::{
     config::{DatabaseSettings, redacted},
@@ -51,7 +51,11 @@ pub(super) fn options(settings: &DatabaseSettings, url: &str) -> Result<PgConnec
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(5)))
 }
 
-pub(super) async fn connect(settings: &DatabaseSettings, home: &Arc<Home>) -> Result<PrimaryPool> {
+/// Connects, checks the server, and migrates. Also returns what the service does without there.
+pub(super) async fn connect(
+    settings: &DatabaseSettings,
+    home: &Arc<Home>,
+) -> Result<(PrimaryPool, Vec<String>)> {
     let options = options(settings, &settings.url)?;
     let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
     let liveness = Arc::new(Liveness::start(options.clone(), home.clone(), acquire_timeout).await);
@@ -77,18 +81,20 @@ pub(super) async fn connect(settings: &DatabaseSettings, home: &Arc<Home>) -> Re
         return Err(explained(error, &options, home, settings).await);
     }
     let pool = PrimaryPool::new(pool, liveness, settings);
-    check_server(&pool, settings).await?;
+    let mut limits: Vec<String> = check_server(&pool, settings).await?.into_iter().collect();
     // An index on a large table may take any time.
     let mut connection = pool.driver().acquire().await?;
     sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
     let schema = home.schema(&mut connection).await?;
     let migrated = migrate(&mut connection, &schema).await;
+    let lacking = server_history::limits(&mut connection).await;
     home.warn_of_other_creators(&mut connection).await?;
     // Closed, not given back, because it has another time-out than the other connections.
     connection.close().await?;
     migrated?;
+    limits.extend(lacking?);
     pool.fill().await;
-    Ok(pool)
+    Ok((pool, limits))
 }
 
 /// A pool for a standby. It connects when it is first used; each use may take `timeout` at most.

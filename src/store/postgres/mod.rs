@@ -17,6 +17,7 @@ mod pool;
 mod read_pool;
 mod requirements;
 mod runs;
+mod server_history;
 mod server_registry;
 pub(crate) mod session;
 mod sources;
@@ -77,6 +78,8 @@ pub struct PostgresStore {
     checks: Vec<OwnersQuery>,
     /// The `classid` of the advisory locks of this installation.
     lock_class: i32,
+    /// What the service does without on this server, each with what is lost.
+    limits: Vec<String>,
     _stays_filled: AbortOnDropHandle<()>,
 }
 
@@ -88,11 +91,14 @@ impl PostgresStore {
     ) -> Result<Self> {
         let home = Arc::new(Home::new(settings));
         let read_pool = ReadPool::new(settings, &home)?;
-        let pool = connect::connect(settings, &home).await?;
+        let (pool, mut limits) = connect::connect(settings, &home).await?;
         let mut connection = pool.driver().acquire().await?;
         let lock_class = home.lock_class(&mut connection).await?;
         let schema = home.schema(&mut connection).await?;
         let mapping = Mapping::prepare(&mut connection, sources, &schema, lock_class).await?;
+        if let Some(sources) = sources {
+            limits.extend(sources::limits(&mut connection, sources).await?);
+        }
         let statements = SourceStatements::of(sources);
         triggers::see(&mut connection, mapping.as_ref(), &statements).await?;
         drop(connection);
@@ -114,6 +120,7 @@ impl PostgresStore {
             mapping,
             checks: sources.map(|sources| sources.check.clone()).unwrap_or_default(),
             lock_class,
+            limits,
         })
     }
 }
@@ -317,6 +324,10 @@ impl Store for PostgresStore {
 
     fn writers(&self) -> usize {
         2 // While one waits for its sync or its figures, another reads and writes its rows.
+    }
+
+    fn limits(&self) -> &[String] {
+        &self.limits
     }
 
     fn dialect(&self) -> &'static str {

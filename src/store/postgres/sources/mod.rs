@@ -32,6 +32,23 @@ pub(super) async fn changes(connection: &mut PgConnection) -> Result<Vec<SourceC
     }
 }
 
+/// What cannot be known of these sources: how old the tables of other servers are.
+pub(super) async fn limits(
+    connection: &mut PgConnection,
+    sources: &SourcesSettings,
+) -> Result<Option<String>> {
+    let foreign = shape::foreign_tables(connection, sources).await?;
+    let limit = (!foreign.is_empty()).then(|| {
+        format!(
+            "{} are foreign tables: the age of each answer counts from when they were read, and \
+             what their server lags behind its primary is not in it",
+            foreign.join(", ")
+        )
+    });
+    limit.iter().for_each(|limit| tracing::warn!("{limit}"));
+    Ok(limit)
+}
+
 /// The statements that read sources, or facilities.
 #[derive(Debug)]
 pub(super) struct SourceStatements {
