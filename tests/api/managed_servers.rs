@@ -138,48 +138,61 @@ async fn limited(limit: u32, min: u32, max: u32) -> Launch {
         .env("FACILITY_SUMMARY__DATABASE__ACQUIRE_TIMEOUT_MS", 2_000)
 }
 
-#[tokio::test]
-async fn a_server_opens_two_connections_beside_its_pool_and_no_more() {
-    let service = limited(6, 4, 4).await.start().await;
-    assert!(limits(&service).await.is_empty());
+/// Serves with a pool of up to 4 connections under load, and asserts how many there are in all.
+async fn serves_with(limit: u32, connections: i64) -> Vec<String> {
+    let service = limited(limit, 4, 4).await.start().await;
     let (_, rest) = service.database_url().split_once('@').expect("a user");
     let mut sql = Outside::connect(&format!("postgres://postgres:postgres@{rest}")).await;
     let site = Site::register(&service, &a_zone_at_noon().0).await;
-    let reads = (0..40).map(|_| async {
+    let events = (0..40).map(|_| async {
         acknowledged(&service, &site.stock(Uuid::new_v4(), 1)).await;
     });
-    futures_util::future::join_all(reads).await;
+    futures_util::future::join_all(events).await;
     site.shows(&service, (40, 0, 0)).await;
-    assert_eq!(
-        sql.number(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'facility-summary' AND \
-             datname = current_database()"
-        )
-        .await,
-        6
-    );
+    let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = \
+                 'facility-summary' AND datname = current_database()";
+    assert_eq!(sql.number(count).await, connections);
     let failed = Scrape::of(&service).await.sum("job_runs_total", &[("outcome", "failed")]);
     assert_eq!(failed, 0.0);
-    database(&service).await;
+    let said = limits(&service).await;
+    for words in &said {
+        assert_eq!(service.logged(words).len(), 1, "{words}");
+    }
+    said
 }
 
 #[tokio::test]
-async fn one_connection_too_few_is_said_at_the_start_with_the_number_that_is_needed() {
-    let launch = limited(5, 4, 4).await;
+async fn a_server_opens_two_connections_beside_its_pool_and_no_more() {
+    assert!(serves_with(6, 6).await.is_empty());
+}
+
+#[tokio::test]
+async fn where_one_connection_is_too_few_the_pool_is_smaller_and_that_is_said() {
+    let said = serves_with(5, 5).await;
+    assert_eq!(said.len(), 1, "{said:?}");
+    for words in ["may have 5 connections, so the pool has 3 and not 4", "CONNECTION LIMIT"] {
+        assert!(said[0].contains(words), "{words:?} is not in: {said:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_that_no_pool_fits_stops_the_start_with_the_number_that_is_needed() {
+    let exited = limited(3, 4, 4).await.run(&["serve"]).await;
+    assert_eq!(exited.code, Some(1), "{}", exited.output);
+    for words in ["may have 3 connections", "at least 4", "CONNECTION LIMIT"] {
+        assert!(exited.output.contains(words), "{words:?} is not in: {}", exited.output);
+    }
+}
+
+/// Another server with the role may have taken what the limit grants.
+#[tokio::test]
+async fn connections_that_others_have_taken_are_named_where_a_start_lacks_them() {
+    let launch = limited(6, 4, 4).await;
+    let other = launch.clone().start().await;
     let exited = launch.run(&["serve"]).await;
     assert_eq!(exited.code, Some(1), "{}", exited.output);
     for words in ["too many connections", "database.max_connections + 2", "CONNECTION LIMIT"] {
         assert!(exited.output.contains(words), "{words:?} is not in: {}", exited.output);
     }
-    // The pool grows to its limit only under load: the service starts, and says it beforehand.
-    let service = limited(5, 2, 4).await.start().await;
-    let said = limits(&service).await;
-    assert_eq!(said.len(), 1, "{said:?}");
-    for words in ["may have 5 connections", "up to 6", "CONNECTION LIMIT"] {
-        assert!(said[0].contains(words), "{words:?} is not in: {said:?}");
-    }
-    assert_eq!(service.logged(&said[0]).len(), 1);
-    let site = Site::register(&service, &a_zone_at_noon().0).await;
-    acknowledged(&service, &site.stock(Uuid::new_v4(), 1)).await;
-    site.shows(&service, (1, 0, 0)).await;
+    database(&other).await;
 }

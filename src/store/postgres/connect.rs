@@ -14,6 +14,7 @@ use sqlx::{
 };
 
 use super::{
+    connection_limit,
     epoch::{IS_A_STANDBY, in_recovery},
     home::Home,
     liveness::Liveness,
@@ -58,6 +59,9 @@ pub(super) async fn connect(
 ) -> Result<(PrimaryPool, Vec<String>)> {
     let options = options(settings, &settings.url)?;
     let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
+    let (settings, narrow) =
+        &connection_limit::fitted(settings, &options, acquire_timeout.min(EXPLAINED_WITHIN))
+            .await?;
     let liveness = Arc::new(Liveness::start(options.clone(), home.clone(), acquire_timeout).await);
     let regained = liveness.regained();
     // Behind a proxy or a host name, a connection may lead to a demoted server, or to one that
@@ -81,7 +85,7 @@ pub(super) async fn connect(
         return Err(explained(error, &options, home, settings).await);
     }
     let pool = PrimaryPool::new(pool, liveness, settings);
-    let mut limits: Vec<String> = check_server(&pool, settings).await?.into_iter().collect();
+    check_server(&pool, settings).await?;
     // An index on a large table may take any time.
     let mut connection = pool.driver().acquire().await?;
     sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
@@ -92,9 +96,8 @@ pub(super) async fn connect(
     // Closed, not given back, because it has another time-out than the other connections.
     connection.close().await?;
     migrated?;
-    limits.extend(lacking?);
     pool.fill().await;
-    Ok((pool, limits))
+    Ok((pool, narrow.iter().cloned().chain(lacking?).collect()))
 }
 
 /// A pool for a standby. It connects when it is first used; each use may take `timeout` at most.

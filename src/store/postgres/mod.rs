@@ -2,6 +2,7 @@
 
 mod advisory_locks;
 mod connect;
+mod connection_limit;
 mod drain_snapshot;
 mod entities;
 mod epoch;

@@ -7,39 +7,23 @@ use sqlx::PgConnection;
 use super::{pool::PrimaryPool, session};
 use crate::{
     config::DatabaseSettings,
-    store::{MORE_CONNECTIONS, Result, StoreError},
+    store::{Result, StoreError},
 };
 
 /// The oldest server that has everything that the statements use (MERGE-safe transition tables,
 /// `date_bin`, `xmax` rules).
 const OLDEST_SERVER: i32 = 150_000;
 
-/// The version, the connections of the server and those kept for superusers, the role, and the most
-/// connections that it, and the database, may have.
-const LIMITS: &str = "
-    SELECT current_setting('server_version_num')::integer, \
-                      current_setting('max_connections')::integer, \
-                      current_setting('superuser_reserved_connections')::integer, \
-                      current_user::text, CASE WHEN rolconnlimit >= 0 AND NOT rolsuper THEN \
-                      rolconnlimit END, (SELECT CASE WHEN datconnlimit >= 0 AND NOT rolsuper THEN \
-                      datconnlimit END FROM pg_database WHERE datname = current_database())
-    FROM pg_roles WHERE rolname = current_user";
-
 /// Refuses a server that is too old. Warns when the pool may use most of the connections that the
-/// server allows. Returns what is to be said as long as the service runs: that it may open more
-/// connections than its role, or the database, may have.
-pub(super) async fn check_server(
-    pool: &PrimaryPool,
-    settings: &DatabaseSettings,
-) -> Result<Option<String>> {
-    let (version, allowed, reserved, role, of_role, of_database): (
-        i32,
-        i32,
-        i32,
-        String,
-        Option<i32>,
-        Option<i32>,
-    ) = sqlx::query_as(LIMITS).fetch_one(pool).await?;
+/// server allows.
+pub(super) async fn check_server(pool: &PrimaryPool, settings: &DatabaseSettings) -> Result<()> {
+    let (version, allowed, reserved): (i32, i32, i32) = sqlx::query_as(
+        "SELECT current_setting('server_version_num')::integer, \
+         current_setting('max_connections')::integer, \
+         current_setting('superuser_reserved_connections')::integer",
+    )
+    .fetch_one(pool)
+    .await?;
     if version < OLDEST_SERVER {
         return Err(StoreError::Migration(format!(
             "the server is Postgres {}, and 15 or later is needed",
@@ -64,31 +48,7 @@ pub(super) async fn check_server(
              all clients: lower it, or raise max_connections there"
         );
     }
-    let narrow = too_narrow(settings, &role, of_role, of_database);
-    narrow.iter().for_each(|narrow| tracing::warn!("{narrow}"));
-    Ok(narrow)
-}
-
-/// That the role, or the database, has a limit below what this server may open.
-fn too_narrow(
-    settings: &DatabaseSettings,
-    role: &str,
-    of_role: Option<i32>,
-    of_database: Option<i32>,
-) -> Option<String> {
-    let needed = settings.max_connections.saturating_add(MORE_CONNECTIONS);
-    let limits = [(format!("the role {role}"), of_role), ("the database".to_owned(), of_database)];
-    let (whose, limit) = limits
-        .into_iter()
-        .filter_map(|(whose, limit)| Some((whose, u32::try_from(limit?).ok()?)))
-        .filter(|(_, limit)| *limit < needed)
-        .min_by_key(|(_, limit)| *limit)?;
-    Some(format!(
-        "{whose} may have {limit} connections, and each server of this service opens up to \
-         {needed} (database.max_connections + {MORE_CONNECTIONS}): where many requests need one at \
-         once, some are refused with 503; raise the CONNECTION LIMIT, or lower \
-         database.max_connections"
-    ))
+    Ok(())
 }
 
 /// Names of facilities may contain any letter. Not every encoding can hold that: `LATIN1` cannot

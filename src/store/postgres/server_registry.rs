@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sqlx::{
@@ -28,6 +28,11 @@ use crate::{
     protocol::{Epoch, Watermark},
     store::Result,
 };
+
+/// The server's code for a connection more than a limit allows.
+const TOO_MANY_CONNECTIONS: &str = "53300";
+/// How long to wait before another try then.
+const AGAIN: Duration = Duration::from_millis(100);
 
 pub(super) struct ServerRegistry {
     options: PgConnectOptions,
@@ -140,6 +145,23 @@ impl ServerRegistry {
         Ok(Some(written))
     }
 
+    /// Connects. Where the role has as many connections as it may, it is tried again for a moment:
+    /// the server may still be ending one that was just closed.
+    async fn connect(&self) -> sqlx::Result<PgConnection> {
+        let begun = Instant::now();
+        loop {
+            match self.options.connect().await {
+                Err(sqlx::Error::Database(error))
+                    if error.code().as_deref() == Some(TOO_MANY_CONNECTIONS)
+                        && begun.elapsed() < self.timeout / 2 =>
+                {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                connected => return connected,
+            }
+        }
+    }
+
     /// A connection that answers and holds its locks. Locks of one session stack, so each is taken
     /// only once.
     async fn prepare(
@@ -150,7 +172,7 @@ impl ServerRegistry {
         let mut held = match held {
             Some(held) => held,
             None => {
-                let mut connection = self.options.connect().await?;
+                let mut connection = self.connect().await?;
                 // The lock of the stream is taken first, so that no snapshot counts this server as
                 // one that does not publish. Both are taken in one round trip, because there is
                 // only the time of one connection.
