@@ -4,6 +4,7 @@
 
 mod install;
 mod partitions;
+mod snapshot;
 mod trouble;
 mod ways;
 mod writers;
