@@ -70,6 +70,13 @@ pub enum StoreError {
     /// `[sources]` does not fit the database, or this installation; it says why.
     #[error("the mapping cannot be used: {0}")]
     Mapping(String),
+    /// Another server was started later with another mapping.
+    #[error(
+        "another server of this installation was started later with another [sources]: this one \
+         reads and writes nothing of the mapped tables, and serves what is stored; give all \
+         servers the same [sources], and start this one again"
+    )]
+    Superseded,
     /// Stored data that this release cannot read.
     #[error("the database holds what this release cannot read: {0}")]
     Unreadable(String),
@@ -120,6 +127,7 @@ impl StoreError {
             StoreError::Internal(_) => "internal",
             StoreError::Migration(_) => "migration",
             StoreError::Mapping(_) => "mapping",
+            StoreError::Superseded => "superseded",
             StoreError::Unreadable(_) => "unreadable",
             StoreError::WrongDifference { .. } => "wrong_difference",
             StoreError::Panicked => "panicked",

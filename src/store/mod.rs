@@ -89,6 +89,11 @@ pub trait Store: JobQueue + imports::ImportLog + Send + Sync + 'static {
     /// state that all servers share, all in one snapshot. Each list has `limit` entries at most.
     /// Only a server takes one: from its first drain snapshot until `close` it counts as a server.
     async fn drain_snapshot(&self, limit: usize) -> Result<DrainSnapshot>;
+    /// Whether the last drain snapshot showed that another server was started later with another
+    /// mapping. Everything that would read mapped tables then errs with `StoreError::Superseded`.
+    fn is_superseded(&self) -> bool {
+        false
+    }
     /// States that this server publishes into the stream between replicas, and counts among the
     /// servers that do. Called before the first drain snapshot.
     fn join_stream(&self) {}

@@ -9,6 +9,7 @@ mod owners_check;
 mod refusals;
 mod rights;
 mod standby;
+mod rolling;
 mod times;
 mod triggers;
 

@@ -58,7 +58,6 @@ use instants::{ceil_ms, floor_ms, some_floor_ms};
 use pool::{Borrowed, PrimaryPool};
 use read_pool::ReadPool;
 use server_registry::ServerRegistry;
-use session::BEGIN;
 use sources::{Mapping, SourceStatements};
 pub use sources::{
     accept as accept_sources, check as check_sources, guess as guess_sources,
@@ -206,12 +205,20 @@ impl Store for PostgresStore {
         let resolve = self.mapping.as_ref().and_then(Mapping::resolve);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let look = self.registry.drain_snapshot(limit, resolve).await?;
+        if let Some(mapping) = &self.mapping {
+            let is_superseded = mapping.latest.see(look.row.try_get("mapping_noted")?);
+            self.registry.let_lead(!is_superseded);
+        }
         let triggers = triggers::of_look(&look.row, self.mapping.as_ref())?;
         self.statements.are_unwatched.store(triggers.sources_are_unwatched, Ordering::Relaxed);
         let stamp: Option<&str> = look.row.try_get("sources_stamp")?;
         let have_others: bool = look.row.try_get("sources_have_others")?;
         self.trusted.see(&triggers, stamp.unwrap_or_default(), have_others);
         drain_snapshot::of_look(look, triggers, self.mapping.as_ref())
+    }
+
+    fn is_superseded(&self) -> bool {
+        self.mapping.as_ref().is_some_and(|mapping| mapping.latest.is_superseded())
     }
 
     async fn follow_mapped_facilities(&self, marks: &[i64]) -> Result<bool> {
@@ -287,25 +294,14 @@ impl Store for PostgresStore {
     }
 
     async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>> {
-        // All three in one round trip. This transaction refreshes what it writes, so the triggers
-        // need not mark it. They recognise it by its number, which no other session can have set.
-        let begin = format!(
-            "{BEGIN}; SET LOCAL lock_timeout = {}; SELECT \
-             pg_catalog.set_config('facility_summary.refreshes', pg_current_xact_id()::text, true)",
-            lock_timeout.as_millis().clamp(1, i32::MAX as u128)
-        );
-        let begun = self.pool.begin(begin).await?;
-        Ok(Box::new(transaction::PostgresTransaction::new(
-            begun,
-            self.pool.clone(),
-            self.trusted.clone(),
-            self.statements.clone(),
-        )))
+        Ok(Box::new(transaction::PostgresTransaction::begin(self, lock_timeout).await?))
     }
 
     async fn source_changes(&self) -> Result<Vec<SourceChange>> {
         match &self.mapping {
-            Some(_) => sources::changes(&mut *self.pool.driver().acquire().await?).await,
+            Some(mapping) => {
+                sources::changes(&mut *self.pool.driver().acquire().await?, mapping).await
+            }
             None => Ok(Vec::new()),
         }
     }

@@ -42,6 +42,7 @@ pub(super) struct ServerRegistry {
     liveness: Arc<Liveness>,
     /// Whether this server publishes into the stream between replicas.
     is_on_stream: AtomicBool,
+    may_lead: AtomicBool,
     held: Mutex<Option<RegistryConnection>>,
 }
 
@@ -92,6 +93,7 @@ impl ServerRegistry {
             timeout,
             liveness,
             is_on_stream: AtomicBool::new(false),
+            may_lead: AtomicBool::new(true),
             held: Mutex::default(),
         }
     }
@@ -100,6 +102,11 @@ impl ServerRegistry {
     /// replicas.
     pub(super) fn join_stream(&self) {
         self.is_on_stream.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this server may lead. One that may not releases that lock with the next snapshot.
+    pub(super) fn let_lead(&self, may_lead: bool) {
+        self.may_lead.store(may_lead, Ordering::Relaxed);
     }
 
     /// Takes a drain snapshot on the primary. `resolve` resolves the marks in it.
@@ -190,13 +197,17 @@ impl ServerRegistry {
                 RegistryConnection { connection, deadline, class, leads: false }
             }
         };
-        if held.leads {
-            held.connection.ping().await?;
-        } else {
-            let lead = sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)")
-                .bind(held.class)
-                .bind(Lock::Leads.id());
-            held.leads = lead.fetch_one(&mut held.connection).await?;
+        let ask = match (held.leads, self.may_lead.load(Ordering::Relaxed)) {
+            (false, true) => Some("SELECT pg_try_advisory_lock($1, $2)"),
+            (true, false) => Some("SELECT NOT pg_advisory_unlock($1, $2)"),
+            _ => None,
+        };
+        match ask {
+            None => held.connection.ping().await?,
+            Some(ask) => {
+                let leads = sqlx::query_scalar(ask).bind(held.class).bind(Lock::Leads.id());
+                held.leads = leads.fetch_one(&mut held.connection).await?;
+            }
         }
         Ok(held)
     }

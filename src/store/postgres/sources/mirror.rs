@@ -39,11 +39,15 @@ pub(super) async fn mirror(
     ids: Option<&[Uuid]>,
 ) -> Result<bool> {
     let select = figures::differing(&mapping.facilities, ids.is_some(), &mapping.key_type);
-    let differing = read(&mut pool.acquire().await?, &select, ids).await?;
+    let mut connection = pool.acquire().await?;
+    mapping.latest.check(&mut connection).await?;
+    let differing = read(&mut connection, &select, ids).await?;
+    drop(connection);
     if differing.is_empty() {
         return Ok(false);
     }
-    let mut tx = pool.begin(BEGIN.into()).await?;
+    let mut tx = pool.begin(format!("{BEGIN}; {}", mapping.latest.hold())).await?;
+    mapping.latest.check(&mut tx).await?;
     // So that no older state overwrites a newer one.
     sqlx::query("SELECT pg_advisory_xact_lock($1::integer, $2::integer)")
         .bind(mapping.lock_class)

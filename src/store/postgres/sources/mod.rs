@@ -4,6 +4,7 @@
 pub mod check;
 mod figures;
 pub mod guess;
+mod latest;
 mod lists;
 mod mapping;
 mod mirror;
@@ -24,8 +25,14 @@ pub(super) use mapping::Mapping;
 pub use mapping::accept;
 pub(super) use owners_check::check as owners_check;
 
-/// What the owner has changed in the mapped tables.
-pub(super) async fn changes(connection: &mut PgConnection) -> Result<Vec<SourceChange>> {
+/// What the owner has changed in the mapped tables, or that another mapping of them counts.
+pub(super) async fn changes(
+    connection: &mut PgConnection,
+    mapping: &Mapping,
+) -> Result<Vec<SourceChange>> {
+    if let Some(change) = mapping.latest.change(&mut *connection).await? {
+        return Ok(vec![change]);
+    }
     match shape::Shape::stored(&mut *connection).await? {
         Some(shape) => shape.changes(connection).await,
         None => Ok(Vec::new()),
