@@ -8,3 +8,12 @@ CREATE OR REPLACE FUNCTION fleet_epoch(salt text) RETURNS text LANGUAGE sql BEGI
         pg_catalog.concat_ws('/', server_identifier(), server_timeline(), database_identifier(),
                              'dashboard_daily_summary'::regclass::oid, salt) END;
 END;
+
+-- The stock of closed days of mapped facilities that are no longer mapped: it is recorded, and comes back with the facility.
+CREATE TABLE closed_stock (
+    facility_id   uuid NOT NULL,
+    date          date NOT NULL,
+    total_stock   bigint NOT NULL,
+    by_blood_type jsonb NOT NULL,
+    PRIMARY KEY (facility_id, date)
+);

@@ -1,2 +1,2 @@
--- Nothing here: on Postgres, the timeline is told by a function of its own.
+-- Nothing here: only Postgres tells its timeline, and has sources of another program.
 SELECT 1;

@@ -157,6 +157,7 @@ fn dependencies(app: &AppState) -> Vec<Dependency> {
                       security";
         all.push(Dependency { remedy: Some(remedy.into()), ..named("drain", Some(class)) });
     }
+    all.extend(odd_rows(app));
     // Listed only when there are such facilities. Every replica finds the same ones.
     all.extend(strange_zones(app).map(|(count, first)| Dependency {
         remedy: Some(format!(
@@ -181,8 +182,8 @@ fn sources(changes: &[SourceChange]) -> Dependency {
     let texts: Vec<&str> = changes.iter().map(|change| &*change.text).collect();
     let what_to_do = match breaks {
         true => {
-            "no figure is read anew until the tables are as before, or the service is started \
-                 with a mapping that fits; the last figures are served with their age"
+            "no figure is read anew until the tables are as before, or the service is started with \
+             a mapping that fits; the last figures are served with their age"
         }
         false => {
             "check that the mapping still means what it should, then run facility-summary adopt \
@@ -192,6 +193,27 @@ fn sources(changes: &[SourceChange]) -> Dependency {
     let remedy = (!changes.is_empty()).then(|| format!("{}: {what_to_do}", texts.join("; ")));
     let state = if changes.is_empty() { "up" } else { "down" };
     Dependency { name: "sources", state, last_error, remedy, limits: vec![], stage: None }
+}
+
+/// Rows of mapped tables that do not count, where this process met some.
+fn odd_rows(app: &AppState) -> Option<Dependency> {
+    let odd = app.store.odd_rows();
+    let first = odd.first()?;
+    let rows: i64 = odd.iter().map(|odd| odd.rows).sum();
+    let remedy = format!(
+        "{rows} rows of mapped tables have a quantity that is not a number, or beyond a billion, \
+         and do not count: {} of {} for one, of the facility {}; correct them, or leave them out \
+         by `where`",
+        first.rows, first.list, first.facility_id
+    );
+    Some(Dependency {
+        name: "source_rows",
+        state: "down",
+        last_error: Some("odd_quantity"),
+        remedy: Some(remedy),
+        limits: vec![],
+        stage: None,
+    })
 }
 
 /// How many facilities have a zone that does not exist, and the first of them by name.
@@ -246,6 +268,10 @@ pub async fn metrics(request: HttpRequest, app: Data<AppState>) -> Result<HttpRe
     app.metrics
         .unknown_zones
         .set(i64::try_from(strange_zones(&app).map_or(0, |(count, _)| count)).unwrap_or(i64::MAX));
+    app.metrics.source_odd_rows.reset();
+    for odd in app.store.odd_rows() {
+        app.metrics.source_odd_rows.with_label_values(&[&odd.list]).add(odd.rows);
+    }
     app.metrics.unreadable_rows.set(i64::try_from(unreadable::met()).unwrap_or(i64::MAX));
     let (waiting, _) = app.ingest.backlog();
     app.metrics.ingest_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));

@@ -13,6 +13,7 @@ pub mod imports;
 mod job_queue;
 mod kept_connection;
 mod marks;
+mod odd_row;
 mod owners_check;
 pub mod postgres;
 mod source_change;
@@ -47,6 +48,7 @@ pub use error::{Cause, MORE_CONNECTIONS, StoreError};
 pub use facility_rows::{FacilityRow, FacilityState};
 pub use job_queue::{JobQueue, JobRun};
 pub use marks::{Mark, MarkKind, Marks, Span};
+pub use odd_row::OddRow;
 pub use owners_check::{CheckReport, OtherFigure};
 pub use source_change::SourceChange;
 pub use source_triggers::{TriggerOff, Triggers};
@@ -169,6 +171,10 @@ pub trait Store: JobQueue + imports::ImportLog + Send + Sync + 'static {
     /// What is wrong with the database, and how to repair it, when that is known.
     fn remedy(&self) -> Option<String> {
         None
+    }
+    /// The rows of mapped tables that do not count, of the days that this process derived last.
+    fn odd_rows(&self) -> Vec<OddRow> {
+        Vec::new()
     }
     /// What the service does without on this server, each with what is lost by it: it goes on.
     fn limits(&self) -> &[String] {

@@ -39,7 +39,7 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::{
-    CheckReport, Connections, Difference, DrainSnapshot, FacilitiesRead, Marks, Result,
+    CheckReport, Connections, Difference, DrainSnapshot, FacilitiesRead, Marks, OddRow, Result,
     SourceChange, Span, Store, StoreError, StoredBounds, TableRead, Transaction,
     kept_connection::{KeptConnection, Lent},
     source_triggers::TrustedSources,
@@ -321,6 +321,10 @@ impl Store for PostgresStore {
 
     fn writers(&self) -> usize {
         2 // While one waits for its sync or its figures, another reads and writes its rows.
+    }
+
+    fn odd_rows(&self) -> Vec<OddRow> {
+        self.statements.odd_rows.all()
     }
 
     fn limits(&self) -> &[String] {

@@ -192,12 +192,15 @@ impl Transaction for PostgresTransaction {
         let bounds: HashMap<Key, Bounds> =
             keys.iter().map(|key| (key.id(), Bounds::from(&key.day))).collect();
         let rows = sqlx::query(AssertSqlSafe(self.statements.derive.clone()))
-            .bind(ids)
-            .bind(dates)
+            .bind(&ids)
+            .bind(&dates)
             .bind(starts)
             .bind(ends)
             .fetch_all(&mut self.tx)
             .await?;
+        if self.statements.is_mapped {
+            self.statements.odd_rows.see(&ids, &dates, &rows)?;
+        }
         rows.iter()
             .map(|r| {
                 let version: Option<i64> = r.try_get("old_version")?;
@@ -255,6 +258,12 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn remove_summaries(&mut self, facilities: &[Uuid]) -> Result<()> {
+        if self.statements.is_mapped {
+            sqlx::query(include_str!("../../../sql/postgres/keep_closed_stock.sql"))
+                .bind(facilities)
+                .execute(&mut self.tx)
+                .await?;
+        }
         sqlx::query(include_str!("../../../sql/postgres/remove_summaries.sql"))
             .bind(facilities)
             .execute(&mut self.tx)

@@ -100,7 +100,8 @@ async fn read(
     Ok(query.fetch_all(connection).await?)
 }
 
-/// Writes new and changed facilities, and their keys. Returns how many.
+/// Writes new and changed facilities, their keys, and the closed stock of those that come back.
+/// Returns how many.
 async fn write(tx: &mut Borrowed, mapping: &Mapping, differing: &[Differing]) -> Result<usize> {
     let (mut ids, mut keys, mut names, mut zones) = (vec![], vec![], vec![], vec![]);
     for one in differing.iter().filter(|one| one.is_theirs) {
@@ -129,6 +130,10 @@ async fn write(tx: &mut Borrowed, mapping: &Mapping, differing: &[Differing]) ->
     .bind(&zones)
     .execute(&mut *tx)
     .await?;
+    sqlx::query(include_str!("../../../../sql/postgres/restore_closed_stock.sql"))
+        .bind(&ids)
+        .execute(&mut *tx)
+        .await?;
     Ok(ids.len())
 }
 
