@@ -195,12 +195,7 @@ impl From<sqlx::Error> for StoreError {
             "0A000" if database.message().ends_with("mode during recovery") => {
                 refuses_writes(database.message())
             }
-            "53300" => StoreError::Unavailable(Cause::found(format!(
-                "{}: each server of this service opens up to database.max_connections + \
-                 {MORE_CONNECTIONS} connections; lower that setting, or raise the limit (ALTER \
-                 ROLE … CONNECTION LIMIT, the same of ALTER DATABASE, or max_connections)",
-                database.message()
-            ))),
+            "53300" => too_many_connections(database.message()),
             _ => match code.get(..2) {
                 Some("08" | "57" | "53" | "28" | "3D" | "58") => StoreError::Unavailable(cause),
                 Some("22" | "23") => StoreError::Refused(cause),
@@ -217,5 +212,14 @@ fn refuses_writes(message: &str) -> StoreError {
     StoreError::Unavailable(Cause::found(format!(
         "{message}: the server is a standby, or was set to refuse writes; database.url must lead \
          to the primary"
+    )))
+}
+
+/// The role, the database or the server grants no further connection.
+fn too_many_connections(message: &str) -> StoreError {
+    StoreError::Unavailable(Cause::found(format!(
+        "{message}: each server of this service opens up to database.max_connections + \
+         {MORE_CONNECTIONS} connections; lower that setting, or raise the limit (ALTER ROLE … \
+         CONNECTION LIMIT, the same of ALTER DATABASE, or max_connections)"
     )))
 }
