@@ -201,6 +201,12 @@ metrics! {
         "database_unreadable_rows",
         "Rows found since the start that could not be read, or only in part.",
     );
+    source_odd_rows: IntGaugeVec = gauges(
+        "source_odd_rows",
+        "Rows of mapped tables that do not count, as their quantity is not a number, or beyond a \
+         billion; in the days that this process derived last.",
+        &["list"],
+    );
     cache_entries: IntGauge = gauge("summary_cache_entries", "Summaries held in memory.");
     cache_bytes: IntGauge = gauge(
         "summary_cache_bytes",

@@ -3,5 +3,5 @@
 -- timeline $3. Or the server crashes and starts again: then it has not run without a break since $2
 -- (milliseconds).
 SELECT pg_xact_status($1::xid8),
-       left(pg_walfile_name(pg_current_wal_lsn()), 8) = $3
+       server_timeline() = $3
        AND coalesce((SELECT min(backend_start) FROM pg_stat_activity WHERE backend_type = 'checkpointer') < to_timestamp($2::bigint::float8 / 1000.0::float8), false)

@@ -8,7 +8,7 @@ SELECT floor(extract(epoch FROM now()) * 1000.0)::bigint AS at_ms,
        (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(id, kind, facility_id, CASE WHEN isfinite(first_at) THEN floor(extract(epoch FROM least(greatest(first_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000.0)::bigint END, CASE WHEN isfinite(last_at) THEN ceil(extract(epoch FROM least(greatest(last_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000.0)::bigint END, blood_bank_id, via)), '[]')
           FROM (SELECT * FROM summary_marks ORDER BY id LIMIT $1) AS mark)::text AS marks,
        EXISTS (SELECT 1 FROM spare_marks) AS has_spare_marks, EXISTS (SELECT 1 FROM noticed_rows) AS has_noticed_rows,
-       mapped.off::text AS mapped_off, mapped.fingerprint AS mapped_now, mapped_plan, mapped_seen,
+       mapped.off::text AS mapped_off, mapped.fingerprint AS mapped_now, mapped_plan, mapped_seen, fleet.mapping AS mapping_noted,
        -- Marks of a bank that is in another facility in this snapshot than the mark names, and
        -- marks without a facility of a bank that does not exist. A bank that moves or is registered
        -- later leaves marks.

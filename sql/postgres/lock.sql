@@ -7,6 +7,6 @@ WITH locked AS MATERIALIZED (
 -- Versions continue above what an ended epoch may have given out.
 SELECT facility_id, greatest(version, (SELECT versions_from FROM fleet)) AS version, today::text AS date, removed_at_version,
        -- These two once, not for each row.
-       (SELECT pg_current_xact_id()::text) AS transaction, (SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)) AS timeline,
+       (SELECT pg_current_xact_id()::text) AS transaction, (SELECT server_timeline()) AS timeline,
        floor(extract(epoch FROM clock_timestamp()) * 1000.0)::bigint AS locked_at_ms
 FROM locked

@@ -4,6 +4,7 @@ use super::{rules::RULES, *};
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 const DOCUMENT: &str = include_str!("../../docs/configuration.md");
+const ADOPT: &str = include_str!("../../docs/adopt.md");
 
 fn load(file: &str, environment: &[(&str, &str)]) -> Result<Settings, String> {
     let mut path = tempfile::NamedTempFile::new().unwrap();
@@ -87,6 +88,46 @@ fn every_setting_is_in_the_list_in_the_example_and_in_the_document() {
             DOCUMENT.contains(&format!("| `{key}` |")),
             "{key} is missing in docs/configuration.md"
         );
+    }
+}
+
+/// The mapping of the example, uncommented.
+fn example_mapping() -> String {
+    let lines = EXAMPLE.lines().filter_map(|line| line.strip_prefix("#   "));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+#[test]
+fn every_key_of_a_mapping_is_in_the_example_and_in_the_document() {
+    use sources::{ActivitySource, FacilitySource, OwnersQuery, SourcesSettings, StockSource};
+    let text = example_mapping();
+    let mapping = SourcesSettings::parse(&text, "the example").unwrap();
+    let text = text.replace("compare_seconds", "# compare_seconds");
+    assert_eq!(SourcesSettings::parse(&text, "the example").unwrap(), mapping, "its default");
+    let example: toml::Table = toml::from_str(&example_mapping()).unwrap();
+    let sources = example["sources"].as_table().unwrap();
+    let keys = |table: &toml::Table| table.keys().cloned().collect::<BTreeSet<String>>();
+    let in_list = |name: &str| -> BTreeSet<String> {
+        sources[name]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|one| keys(one.as_table().unwrap()))
+            .collect()
+    };
+    let activity = &in_list("deliveries") | &in_list("requests");
+    let shown = [
+        ("sources", keys(sources), fields::<SourcesSettings>()),
+        ("facilities", keys(sources["facilities"].as_table().unwrap()), fields::<FacilitySource>()),
+        ("stock", in_list("stock"), fields::<StockSource>()),
+        ("deliveries and requests", activity, fields::<ActivitySource>()),
+        ("check", in_list("check"), fields::<OwnersQuery>()),
+    ];
+    for (table, keys, known) in shown {
+        assert_eq!(keys, known, "{table}");
+        for key in keys {
+            assert!(ADOPT.contains(&key), "{table}: {key} is missing in docs/adopt.md");
+        }
     }
 }
 

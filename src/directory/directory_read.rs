@@ -64,6 +64,9 @@ impl Directory {
 
     /// Takes over the rows that were read, and returns the facilities that no longer exist.
     ///
+    /// Where the rows are the last ones that were stored, they are taken over, nothing is proven,
+    /// and the error says why.
+    ///
     /// `StoreError::OtherEpoch`, and nothing is taken over, where the rows are not of the epoch
     /// that is served: memory holds entries of that one, and no answer may come from both. The
     /// drain snapshot that enters the other epoch has all facilities read again.
@@ -82,6 +85,9 @@ impl Directory {
         self.take_over(rows, &gone);
         if reading.is_of_all {
             self.loaded.store(true, Ordering::Release);
+        }
+        if let Some(error) = read.outdated {
+            return Err(error);
         }
         self.unread.read((!reading.is_of_all).then_some(&reading.asked), reading.messages);
         if let Some(at_ms) = reading.at_ms {

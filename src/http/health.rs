@@ -51,6 +51,9 @@ pub struct Dependency {
     /// file that was replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
+    /// Only of the database: what the service does without on this server, and what is lost by it.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub limits: Vec<String>,
     /// Only of `change_stream`: the stage of this replica's attachment, with the names of the
     /// metric `change_stream_state`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,7 +130,7 @@ pub async fn ready(request: HttpRequest, app: Data<AppState>) -> Result<HttpResp
 fn dependencies(app: &AppState) -> Vec<Dependency> {
     let named = |name, last_error: Option<&'static str>| {
         let state = if last_error.is_some() { "down" } else { "up" };
-        Dependency { name, state, last_error, remedy: None, stage: None }
+        Dependency { name, state, last_error, remedy: None, limits: vec![], stage: None }
     };
     let unwatched = app.drain.watch.unwatched();
     let triggers = named("triggers", unwatched.as_ref().map(|unwatched| unwatched.class));
@@ -135,7 +138,8 @@ fn dependencies(app: &AppState) -> Vec<Dependency> {
         Dependency { remedy: unwatched.map(|unwatched| unwatched.remedy.clone()), ..triggers };
     let remedy = app.store.remedy();
     let failure = app.outage.last_error().or(remedy.as_ref().map(|_| "unavailable"));
-    let mut all = vec![Dependency { remedy, ..named(app.store.dialect(), failure) }];
+    let limits = app.store.limits().to_vec();
+    let mut all = vec![Dependency { remedy, limits, ..named(app.store.dialect(), failure) }];
     if let (Some(redis), Some(attachment)) = (&app.redis, app.changes.attachment()) {
         all.push(named("redis", redis.last_error()));
         let stage = attachment.stage();
@@ -153,6 +157,7 @@ fn dependencies(app: &AppState) -> Vec<Dependency> {
                       security";
         all.push(Dependency { remedy: Some(remedy.into()), ..named("drain", Some(class)) });
     }
+    all.extend(odd_rows(app));
     // Listed only when there are such facilities. Every replica finds the same ones.
     all.extend(strange_zones(app).map(|(count, first)| Dependency {
         remedy: Some(format!(
@@ -177,8 +182,8 @@ fn sources(changes: &[SourceChange]) -> Dependency {
     let texts: Vec<&str> = changes.iter().map(|change| &*change.text).collect();
     let what_to_do = match breaks {
         true => {
-            "no figure is read anew until the tables are as before, or the service is started \
-                 with a mapping that fits; the last figures are served with their age"
+            "no figure is read anew until the tables are as before, or the service is started with \
+             a mapping that fits; the last figures are served with their age"
         }
         false => {
             "check that the mapping still means what it should, then run facility-summary adopt \
@@ -187,7 +192,28 @@ fn sources(changes: &[SourceChange]) -> Dependency {
     };
     let remedy = (!changes.is_empty()).then(|| format!("{}: {what_to_do}", texts.join("; ")));
     let state = if changes.is_empty() { "up" } else { "down" };
-    Dependency { name: "sources", state, last_error, remedy, stage: None }
+    Dependency { name: "sources", state, last_error, remedy, limits: vec![], stage: None }
+}
+
+/// Rows of mapped tables that do not count, where this process met some.
+fn odd_rows(app: &AppState) -> Option<Dependency> {
+    let odd = app.store.odd_rows();
+    let first = odd.first()?;
+    let rows: i64 = odd.iter().map(|odd| odd.rows).sum();
+    let remedy = format!(
+        "{rows} rows of mapped tables have a quantity that is not a number, or beyond a billion, \
+         and do not count: {} of {} for one, of the facility {}; correct them, or leave them out \
+         by `where`",
+        first.rows, first.list, first.facility_id
+    );
+    Some(Dependency {
+        name: "source_rows",
+        state: "down",
+        last_error: Some("odd_quantity"),
+        remedy: Some(remedy),
+        limits: vec![],
+        stage: None,
+    })
 }
 
 /// How many facilities have a zone that does not exist, and the first of them by name.
@@ -242,6 +268,10 @@ pub async fn metrics(request: HttpRequest, app: Data<AppState>) -> Result<HttpRe
     app.metrics
         .unknown_zones
         .set(i64::try_from(strange_zones(&app).map_or(0, |(count, _)| count)).unwrap_or(i64::MAX));
+    app.metrics.source_odd_rows.reset();
+    for odd in app.store.odd_rows() {
+        app.metrics.source_odd_rows.with_label_values(&[&odd.list]).add(odd.rows);
+    }
     app.metrics.unreadable_rows.set(i64::try_from(unreadable::met()).unwrap_or(i64::MAX));
     let (waiting, _) = app.ingest.backlog();
     app.metrics.ingest_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));

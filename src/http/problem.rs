@@ -221,6 +221,11 @@ impl From<StoreError> for Problem {
                  again shortly.",
                 1,
             ),
+            StoreError::Superseded => Problem::unavailable(
+                "This server has other settings of its sources than one that was started later, \
+                 and reads nothing anew until it is started again.",
+                30,
+            ),
             StoreError::Full(_) => Problem::unavailable(
                 "The database cannot write at the moment. Nothing was changed; try again later.",
                 30,

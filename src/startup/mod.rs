@@ -143,7 +143,7 @@ impl Core {
             Arc::new(memory.showing(known).with_views(view_bounds(&settings.lists), timer));
         let stores_watermark = redis.is_some() || settings.database.read_urls().next().is_some();
         let directory = Arc::new(Directory::new(memory.clone(), stores_watermark));
-        directory.read_all(&*store).await.map_err(failed)?;
+        read_facilities(&directory, &*store).await.map_err(failed)?;
         let (changes, replica) = match redis {
             None => {
                 let served = directory.served().clone();
@@ -223,6 +223,21 @@ impl Core {
             start: FirstPass::default(),
             failing: Failing::default(),
         })
+    }
+}
+
+/// Reads the directory for the first time. Where mapped facilities cannot be read, the last ones
+/// are there, and so are the last figures.
+async fn read_facilities(directory: &Directory, store: &dyn Store) -> store::Result<()> {
+    match directory.read_all(store).await {
+        Err(error) if directory.is_loaded() => {
+            tracing::error!(
+                %error,
+                "the mapped facilities cannot be read: the last ones are served"
+            );
+            Ok(())
+        }
+        read => read,
     }
 }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     domain::summary::{Key, SummaryRow},
     protocol::{Epoch, Position, Watermark},
-    store::{FacilityRow, unreadable::NEVER_MS},
+    store::{FacilityRow, StoreError, unreadable::NEVER_MS},
 };
 
 /// The result of one read of the summary table, all in one snapshot of one server.
@@ -62,7 +62,7 @@ impl TableRead {
 
 /// The result of one read of facilities, over one connection. The epoch and the watermark are read
 /// after the rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct FacilitiesRead {
     /// The rows, in no order. Facilities that do not exist are missing.
     pub rows: Vec<FacilityRow>,
@@ -70,6 +70,8 @@ pub struct FacilitiesRead {
     pub epoch: Epoch,
     /// The last watermark that was stored, if it was stored in this epoch.
     pub watermark: Option<Watermark>,
+    /// Why the rows are the last that were stored: those of mapped tables cannot be read.
+    pub outdated: Option<StoreError>,
 }
 
 /// The columns of the table `fleet` that every read returns as well.

@@ -26,6 +26,10 @@ impl Cause {
     }
 }
 
+/// Connections to a Postgres primary beside those of the pool: the server registry's, and the
+/// liveness.
+pub const MORE_CONNECTIONS: u32 = 2;
+
 /// Clients do not see these errors as they are: `http/problem.rs` decides what a client may read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -66,6 +70,13 @@ pub enum StoreError {
     /// `[sources]` does not fit the database, or this installation; it says why.
     #[error("the mapping cannot be used: {0}")]
     Mapping(String),
+    /// Another server was started later with another mapping.
+    #[error(
+        "another server of this installation was started later with another [sources]: this one \
+         reads and writes nothing of the mapped tables, and serves what is stored; give all \
+         servers the same [sources], and start this one again"
+    )]
+    Superseded,
     /// Stored data that this release cannot read.
     #[error("the database holds what this release cannot read: {0}")]
     Unreadable(String),
@@ -116,6 +127,7 @@ impl StoreError {
             StoreError::Internal(_) => "internal",
             StoreError::Migration(_) => "migration",
             StoreError::Mapping(_) => "mapping",
+            StoreError::Superseded => "superseded",
             StoreError::Unreadable(_) => "unreadable",
             StoreError::WrongDifference { .. } => "wrong_difference",
             StoreError::Panicked => "panicked",
@@ -179,8 +191,11 @@ impl From<sqlx::Error> for StoreError {
             // The error for a right that our role lacks has another text.
             "42501" if database.message().starts_with("could not ") => StoreError::Full(cause),
             "0A000" if database.message().starts_with("cached plan") => StoreError::Conflict,
-            // The server is a standby, or was set to refuse writes.
-            "25006" => StoreError::Unavailable(cause),
+            "25006" => refuses_writes(database.message()),
+            "0A000" if database.message().ends_with("mode during recovery") => {
+                refuses_writes(database.message())
+            }
+            "53300" => too_many_connections(database.message()),
             _ => match code.get(..2) {
                 Some("08" | "57" | "53" | "28" | "3D" | "58") => StoreError::Unavailable(cause),
                 Some("22" | "23") => StoreError::Refused(cause),
@@ -190,4 +205,21 @@ impl From<sqlx::Error> for StoreError {
             },
         }
     }
+}
+
+/// The server is a standby, or was set to refuse writes.
+fn refuses_writes(message: &str) -> StoreError {
+    StoreError::Unavailable(Cause::found(format!(
+        "{message}: the server is a standby, or was set to refuse writes; database.url must lead \
+         to the primary"
+    )))
+}
+
+/// The role, the database or the server grants no further connection.
+fn too_many_connections(message: &str) -> StoreError {
+    StoreError::Unavailable(Cause::found(format!(
+        "{message}: each server of this service opens up to database.max_connections + \
+         {MORE_CONNECTIONS} connections; lower that setting, or raise the limit (ALTER ROLE … \
+         CONNECTION LIMIT, the same of ALTER DATABASE, or max_connections)"
+    )))
 }

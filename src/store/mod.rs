@@ -14,6 +14,7 @@ pub mod imports;
 mod job_queue;
 mod kept_connection;
 mod marks;
+mod odd_row;
 mod owners_check;
 pub mod postgres;
 mod source_change;
@@ -44,10 +45,11 @@ pub use derived::{Derived, Difference};
 pub use drain_snapshot::{DrainSnapshot, NoticedMarks, OutboxCounters};
 pub use entity_rows::{LastCounted, Put, Removal};
 pub use epoch::{FacilitiesRead, TableRead};
-pub use error::{Cause, StoreError};
+pub use error::{Cause, MORE_CONNECTIONS, StoreError};
 pub use facility_rows::{FacilityRow, FacilityState};
 pub use job_queue::{JobQueue, JobRun};
 pub use marks::{Mark, MarkKind, Marks, Span};
+pub use odd_row::OddRow;
 pub use owners_check::{CheckReport, OtherFigure};
 pub use source_change::SourceChange;
 pub use source_triggers::{TriggerOff, Triggers};
@@ -92,6 +94,11 @@ pub trait Store:
     /// state that all servers share, all in one snapshot. Each list has `limit` entries at most.
     /// Only a server takes one: from its first drain snapshot until `close` it counts as a server.
     async fn drain_snapshot(&self, limit: usize) -> Result<DrainSnapshot>;
+    /// Whether the last drain snapshot showed that another server was started later with another
+    /// mapping. Everything that would read mapped tables then errs with `StoreError::Superseded`.
+    fn is_superseded(&self) -> bool {
+        false
+    }
     /// States that this server publishes into the stream between replicas, and counts among the
     /// servers that do. Called before the first drain snapshot.
     fn join_stream(&self) {}
@@ -167,6 +174,14 @@ pub trait Store:
     /// What is wrong with the database, and how to repair it, when that is known.
     fn remedy(&self) -> Option<String> {
         None
+    }
+    /// The rows of mapped tables that do not count, of the days that this process derived last.
+    fn odd_rows(&self) -> Vec<OddRow> {
+        Vec::new()
+    }
+    /// What the service does without on this server, each with what is lost by it: it goes on.
+    fn limits(&self) -> &[String] {
+        &[]
     }
     /// `sqlite` or `postgres`.
     fn dialect(&self) -> &'static str;

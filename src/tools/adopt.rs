@@ -197,6 +197,14 @@ fn of_list(name: &str, of: &ListChecked, lines: &mut Vec<String>) {
         let text = text.as_deref().map_or("null".to_owned(), |text| format!("{text:?}"));
         lines.push(format!("  {} with the type {text}: counted as unknown", rows(*number)));
     }
+    for (key, number) in &of.odd_rows {
+        let key =
+            key.as_deref().map_or("no facility".to_owned(), |key| format!("facility {key:?}"));
+        lines.push(format!(
+            "  {} of {key} with a quantity that is not a number, or beyond a billion: not counted",
+            rows(*number)
+        ));
+    }
     let week = if name.starts_with("sources.stock") {
         String::new()
     } else {

@@ -28,6 +28,7 @@ mod harness;
 mod import;
 mod listings;
 mod log_lines;
+mod managed_servers;
 mod metrics;
 mod midnight;
 mod no_cache;

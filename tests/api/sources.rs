@@ -5,9 +5,12 @@ mod check;
 mod facilities;
 mod figures;
 mod odd;
+mod odd_figures;
 mod owners_check;
 mod refusals;
 mod rights;
+mod rolling;
+mod standby;
 mod times;
 mod triggers;
 

@@ -215,6 +215,7 @@ impl Database {
             rows: (0..FACILITIES).filter(asked).filter_map(row).collect(),
             epoch: epoch(self.identity()),
             watermark: self.stored_watermark(),
+            outdated: None,
         }
     }
 

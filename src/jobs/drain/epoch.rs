@@ -236,7 +236,21 @@ impl Drain {
             self.store.begin_epoch(&seen.epoch).await?;
             return Ok(true);
         }
-        self.note_other_servers(known, seen).await
+        let is_new = self.note_other_servers(known, seen).await?;
+        self.stop_if_superseded()?;
+        Ok(is_new)
+    }
+
+    /// Errors where another mapping counts. The epoch comes first: the other mapping has begun it,
+    /// and what was held is of the one before.
+    fn stop_if_superseded(&self) -> store::Result<()> {
+        match self.store.is_superseded() {
+            false => Ok(()),
+            true => {
+                self.leads.store(false, Ordering::Release);
+                Err(StoreError::Superseded)
+            }
+        }
     }
 
     /// Starts to track an epoch that has just been entered.

@@ -15,6 +15,9 @@ pub(super) enum Lock {
     Publishes = 4,
     /// Held while mapped facilities are written.
     Mirrors = 5,
+    /// Shared: held while mapped tables are read for what is then written. Held alone while another
+    /// mapping takes over.
+    Maps = 6,
 }
 
 impl Lock {

@@ -14,13 +14,14 @@ use sqlx::{
 };
 
 use super::{
+    connection_limit,
     epoch::{IS_A_STANDBY, in_recovery},
     home::Home,
     liveness::Liveness,
     migrate::migrate,
     pool::PrimaryPool,
     requirements::check_server,
-    session,
+    server_history, session,
 };
 use crate::{
     config::{DatabaseSettings, redacted},
@@ -51,9 +52,16 @@ pub(super) fn options(settings: &DatabaseSettings, url: &str) -> Result<PgConnec
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(5)))
 }
 
-pub(super) async fn connect(settings: &DatabaseSettings, home: &Arc<Home>) -> Result<PrimaryPool> {
+/// Connects, checks the server, and migrates. Also returns what the service does without there.
+pub(super) async fn connect(
+    settings: &DatabaseSettings,
+    home: &Arc<Home>,
+) -> Result<(PrimaryPool, Vec<String>)> {
     let options = options(settings, &settings.url)?;
     let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
+    let (settings, narrow) =
+        &connection_limit::fitted(settings, &options, acquire_timeout.min(EXPLAINED_WITHIN))
+            .await?;
     let liveness = Arc::new(Liveness::start(options.clone(), home.clone(), acquire_timeout).await);
     let regained = liveness.regained();
     // Behind a proxy or a host name, a connection may lead to a demoted server, or to one that
@@ -83,12 +91,13 @@ pub(super) async fn connect(settings: &DatabaseSettings, home: &Arc<Home>) -> Re
     sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
     let schema = home.schema(&mut connection).await?;
     let migrated = migrate(&mut connection, &schema).await;
+    let lacking = server_history::limits(&mut connection).await;
     home.warn_of_other_creators(&mut connection).await?;
     // Closed, not given back, because it has another time-out than the other connections.
     connection.close().await?;
     migrated?;
     pool.fill().await;
-    Ok(pool)
+    Ok((pool, narrow.iter().cloned().chain(lacking?).collect()))
 }
 
 /// A pool for a standby. It connects when it is first used; each use may take `timeout` at most.

@@ -35,7 +35,11 @@ pub(super) fn of_primary(agreed: Agreed) -> Result<(Epoch, Option<Watermark>)> {
 
 /// What is wrong with a server that should be the primary.
 pub(super) const IS_A_STANDBY: &str = "the server that database.url leads to is a standby (it is \
-                                       in recovery) and should be the primary";
+                                       in recovery) and should be the primary: the service writes \
+                                       its figures into a schema of its own there. Give the \
+                                       primary's URL as database.url, and the standby's as \
+                                       database.read_url; docs/adopt.md says how figures may come \
+                                       from the tables of a standby";
 
 pub(super) fn in_recovery() -> StoreError {
     StoreError::Unavailable(Cause::found(IS_A_STANDBY))

@@ -9,20 +9,25 @@ use super::{
     sources::{Mapping, SourceStatements},
     text,
 };
-use crate::store::{FacilitiesRead, FacilityRow, Result};
+use crate::store::{FacilitiesRead, FacilityRow, Result, StoreError};
 
 /// All facilities, or those of `ids` that exist. With a mapping, our table is first made equal to
-/// the mapped ones. The epoch is read over the connection of the rows: another one may lead to
-/// another server.
+/// the mapped ones; where those cannot be read, the rows are the last ones. The epoch is read over
+/// the connection of the rows: another one may lead to another server.
 pub(super) async fn facilities(
     pool: &PrimaryPool,
     statements: &SourceStatements,
     mapping: Option<&Mapping>,
     ids: Option<&[Uuid]>,
 ) -> Result<FacilitiesRead> {
-    if let Some(mapping) = mapping {
-        mapping.mirror(pool, ids).await?;
-    }
+    let mirrored = match mapping {
+        Some(mapping) => mapping.mirror(pool, ids).await.map(drop),
+        None => Ok(()),
+    };
+    let outdated = match mirrored {
+        Err(error) if is_of_mapped_tables(&error) => Some(error),
+        mirrored => mirrored.map(|()| None)?,
+    };
     let query = match ids {
         None => sqlx::query(AssertSqlSafe(statements.all_facilities.clone())),
         Some(ids) => sqlx::query(AssertSqlSafe(statements.facilities.clone())).bind(ids),
@@ -32,7 +37,17 @@ pub(super) async fn facilities(
     let (agreed, _) = epoch::summaries(&mut connection, &[]).await?;
     let (epoch, watermark) = epoch::of_primary(agreed)?;
     let rows = rows.iter().map(facility).collect::<Result<_>>()?;
-    Ok(FacilitiesRead { rows, epoch, watermark })
+    Ok(FacilitiesRead { rows, epoch, watermark, outdated })
+}
+
+/// Whether the error says that the mapped tables are not as the mapping has them, or may not be
+/// read. It is not one of the whole database.
+fn is_of_mapped_tables(error: &StoreError) -> bool {
+    match error {
+        StoreError::Superseded | StoreError::Refused(_) => true,
+        StoreError::Failed(_) => !error.is_of_the_whole_database(),
+        _ => false,
+    }
 }
 
 /// Those of `ids` that exist in the snapshot of this statement.

@@ -11,6 +11,7 @@ use sqlx::{
 use super::{
     home::quoted,
     requirements::{check_columns, check_encoding, check_row_security},
+    server_history,
     session::BEGIN,
 };
 use crate::store::{Result, StoreError, migrate_error, tables};
@@ -33,7 +34,11 @@ pub(crate) async fn migrate(connection: &mut PgConnection, schema: &str) -> Resu
     // The driver uses the same lock, so a release that leaves locking to the driver waits as well.
     // The lock is held beyond the commit, because the next process has to see all of it.
     connection.lock().await.map_err(migrate_error)?;
-    let migrated = apply(connection, schema).await;
+    let migrated = async {
+        apply(connection, schema).await?;
+        server_history::settle(connection).await
+    };
+    let migrated = migrated.await;
     match connection.unlock().await {
         // The server releases the lock when the connection closes.
         Err(error) => migrated.and(Err(migrate_error(error))),

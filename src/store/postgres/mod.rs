@@ -3,6 +3,7 @@
 mod access;
 mod advisory_locks;
 mod connect;
+mod connection_limit;
 mod drain_snapshot;
 mod entities;
 mod epoch;
@@ -18,6 +19,7 @@ mod pool;
 mod read_pool;
 mod requirements;
 mod runs;
+mod server_history;
 mod server_registry;
 pub(crate) mod session;
 mod sources;
@@ -38,7 +40,7 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::{
-    CheckReport, Connections, Difference, DrainSnapshot, FacilitiesRead, Marks, Result,
+    CheckReport, Connections, Difference, DrainSnapshot, FacilitiesRead, Marks, OddRow, Result,
     SourceChange, Span, Store, StoreError, StoredBounds, TableRead, Transaction,
     kept_connection::{KeptConnection, Lent},
     source_triggers::TrustedSources,
@@ -57,7 +59,6 @@ use instants::{ceil_ms, floor_ms, some_floor_ms};
 use pool::{Borrowed, PrimaryPool};
 use read_pool::ReadPool;
 use server_registry::{Noticed, ServerRegistry};
-use session::BEGIN;
 use sources::{Mapping, SourceStatements};
 pub use sources::{
     accept as accept_sources, check as check_sources, guess as guess_sources,
@@ -78,6 +79,8 @@ pub struct PostgresStore {
     checks: Vec<OwnersQuery>,
     /// The `classid` of the advisory locks of this installation.
     lock_class: i32,
+    /// What the service does without on this server, each with what is lost.
+    limits: Vec<String>,
     _stays_filled: AbortOnDropHandle<()>,
 }
 
@@ -89,11 +92,14 @@ impl PostgresStore {
     ) -> Result<Self> {
         let home = Arc::new(Home::new(settings));
         let read_pool = ReadPool::new(settings, &home)?;
-        let pool = connect::connect(settings, &home).await?;
+        let (pool, mut limits) = connect::connect(settings, &home).await?;
         let mut connection = pool.driver().acquire().await?;
         let lock_class = home.lock_class(&mut connection).await?;
         let schema = home.schema(&mut connection).await?;
         let mapping = Mapping::prepare(&mut connection, sources, &schema, lock_class).await?;
+        if let Some(sources) = sources {
+            limits.extend(sources::limits(&mut connection, sources).await?);
+        }
         let statements = SourceStatements::of(sources);
         triggers::see(&mut connection, mapping.as_ref(), &statements).await?;
         drop(connection);
@@ -115,6 +121,7 @@ impl PostgresStore {
             mapping,
             checks: sources.map(|sources| sources.check.clone()).unwrap_or_default(),
             lock_class,
+            limits,
         })
     }
 }
@@ -199,12 +206,20 @@ impl Store for PostgresStore {
         let noticed = self.mapping.as_ref().map(|mapping| Noticed { resolve: mapping.resolve() });
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let look = self.registry.drain_snapshot(limit, noticed).await?;
+        if let Some(mapping) = &self.mapping {
+            let is_superseded = mapping.latest.see(look.row.try_get("mapping_noted")?);
+            self.registry.let_lead(!is_superseded);
+        }
         let triggers = triggers::of_look(&look.row, self.mapping.as_ref())?;
         self.statements.are_unwatched.store(triggers.sources_are_unwatched, Ordering::Relaxed);
         let stamp: Option<&str> = look.row.try_get("sources_stamp")?;
         let have_others: bool = look.row.try_get("sources_have_others")?;
         self.trusted.see(&triggers, stamp.unwrap_or_default(), have_others);
         drain_snapshot::of_look(look, triggers, self.mapping.as_ref())
+    }
+
+    fn is_superseded(&self) -> bool {
+        self.mapping.as_ref().is_some_and(|mapping| mapping.latest.is_superseded())
     }
 
     async fn follow_mapped_facilities(&self, marks: &[i64]) -> Result<bool> {
@@ -280,25 +295,14 @@ impl Store for PostgresStore {
     }
 
     async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>> {
-        // All three in one round trip. This transaction refreshes what it writes, so the triggers
-        // need not mark it. They recognise it by its number, which no other session can have set.
-        let begin = format!(
-            "{BEGIN}; SET LOCAL lock_timeout = {}; SELECT \
-             pg_catalog.set_config('facility_summary.refreshes', pg_current_xact_id()::text, true)",
-            lock_timeout.as_millis().clamp(1, i32::MAX as u128)
-        );
-        let begun = self.pool.begin(begin).await?;
-        Ok(Box::new(transaction::PostgresTransaction::new(
-            begun,
-            self.pool.clone(),
-            self.trusted.clone(),
-            self.statements.clone(),
-        )))
+        Ok(Box::new(transaction::PostgresTransaction::begin(self, lock_timeout).await?))
     }
 
     async fn source_changes(&self) -> Result<Vec<SourceChange>> {
         match &self.mapping {
-            Some(_) => sources::changes(&mut *self.pool.driver().acquire().await?).await,
+            Some(mapping) => {
+                sources::changes(&mut *self.pool.driver().acquire().await?, mapping).await
+            }
             None => Ok(Vec::new()),
         }
     }
@@ -318,6 +322,14 @@ impl Store for PostgresStore {
 
     fn writers(&self) -> usize {
         2 // While one waits for its sync or its figures, another reads and writes its rows.
+    }
+
+    fn odd_rows(&self) -> Vec<OddRow> {
+        self.statements.odd_rows.all()
+    }
+
+    fn limits(&self) -> &[String] {
+        &self.limits
     }
 
     fn dialect(&self) -> &'static str {

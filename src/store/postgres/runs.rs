@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     PostgresStore, advisory_locks::Lock, pool::PrimaryPool, session::BEGIN, transaction::COMMIT,
 };
-use crate::store::{JobQueue, JobRun, Result};
+use crate::store::{JobQueue, JobRun, Result, Store};
 
 macro_rules! sql {
     ($name:literal) => {
@@ -150,6 +150,9 @@ impl JobQueue for PostgresStore {
         only: Option<Uuid>,
         abandoned_after: Duration,
     ) -> Result<Option<JobRun>> {
+        if self.is_superseded() {
+            return Ok(None); // a server with the mapping that counts takes it
+        }
         take(&self.pool, self.lock_class, apart, jobs, only, abandoned_after).await
     }
 

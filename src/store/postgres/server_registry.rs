@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sqlx::{
@@ -29,6 +29,11 @@ use crate::{
     store::Result,
 };
 
+/// The server's code for a connection more than a limit allows.
+const TOO_MANY_CONNECTIONS: &str = "53300";
+/// How long to wait before another try then.
+const AGAIN: Duration = Duration::from_millis(100);
+
 pub(super) struct ServerRegistry {
     options: PgConnectOptions,
     home: Arc<Home>,
@@ -37,6 +42,7 @@ pub(super) struct ServerRegistry {
     liveness: Arc<Liveness>,
     /// Whether this server publishes into the stream between replicas.
     is_on_stream: AtomicBool,
+    may_lead: AtomicBool,
     held: Mutex<Option<RegistryConnection>>,
 }
 
@@ -87,6 +93,7 @@ impl ServerRegistry {
             timeout,
             liveness,
             is_on_stream: AtomicBool::new(false),
+            may_lead: AtomicBool::new(true),
             held: Mutex::default(),
         }
     }
@@ -95,6 +102,11 @@ impl ServerRegistry {
     /// replicas.
     pub(super) fn join_stream(&self) {
         self.is_on_stream.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this server may lead. One that may not releases that lock with the next snapshot.
+    pub(super) fn let_lead(&self, may_lead: bool) {
+        self.may_lead.store(may_lead, Ordering::Relaxed);
     }
 
     /// Takes a drain snapshot on the primary. `noticed`: with what triggers on mapped tables noted.
@@ -140,6 +152,23 @@ impl ServerRegistry {
         Ok(Some(written))
     }
 
+    /// Connects. Where the role has as many connections as it may, it is tried again for a moment:
+    /// the server may still be ending one that was just closed.
+    async fn connect(&self) -> sqlx::Result<PgConnection> {
+        let begun = Instant::now();
+        loop {
+            match self.options.connect().await {
+                Err(sqlx::Error::Database(error))
+                    if error.code().as_deref() == Some(TOO_MANY_CONNECTIONS)
+                        && begun.elapsed() < self.timeout / 2 =>
+                {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                connected => return connected,
+            }
+        }
+    }
+
     /// A connection that answers and holds its locks. Locks of one session stack, so each is taken
     /// only once.
     async fn prepare(
@@ -150,7 +179,7 @@ impl ServerRegistry {
         let mut held = match held {
             Some(held) => held,
             None => {
-                let mut connection = self.options.connect().await?;
+                let mut connection = self.connect().await?;
                 // The lock of the stream is taken first, so that no snapshot counts this server as
                 // one that does not publish. Both are taken in one round trip, because there is
                 // only the time of one connection.
@@ -168,13 +197,17 @@ impl ServerRegistry {
                 RegistryConnection { connection, deadline, class, leads: false }
             }
         };
-        if held.leads {
-            held.connection.ping().await?;
-        } else {
-            let lead = sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)")
-                .bind(held.class)
-                .bind(Lock::Leads.id());
-            held.leads = lead.fetch_one(&mut held.connection).await?;
+        let ask = match (held.leads, self.may_lead.load(Ordering::Relaxed)) {
+            (false, true) => Some("SELECT pg_try_advisory_lock($1, $2)"),
+            (true, false) => Some("SELECT NOT pg_advisory_unlock($1, $2)"),
+            _ => None,
+        };
+        match ask {
+            None => held.connection.ping().await?,
+            Some(ask) => {
+                let leads = sqlx::query_scalar(ask).bind(held.class).bind(Lock::Leads.id());
+                held.leads = leads.fetch_one(&mut held.connection).await?;
+            }
         }
         Ok(held)
     }

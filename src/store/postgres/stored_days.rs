@@ -96,12 +96,16 @@ pub(super) async fn audit<'c>(
 ) -> Result<Vec<Difference>> {
     let (ids, dates, starts, ends) = key_columns(keys);
     let query = sqlx::query(AssertSqlSafe(statements.audit.clone()))
-        .bind(ids)
-        .bind(dates)
+        .bind(&ids)
+        .bind(&dates)
         .bind(starts)
         .bind(ends);
-    let mut differences: Vec<Difference> =
-        query.fetch_all(connection).await?.iter().map(difference).collect::<Result<_>>()?;
+    let mut rows = query.fetch_all(connection).await?;
+    if statements.is_mapped {
+        statements.odd_rows.see(&ids, &dates, &rows)?;
+        rows.retain(|row| row.try_get("differs").unwrap_or(true));
+    }
+    let mut differences: Vec<Difference> = rows.iter().map(difference).collect::<Result<_>>()?;
     if statements.are_unwatched.load(Ordering::Relaxed) {
         differences.iter_mut().for_each(|difference| difference.explained = true);
     }

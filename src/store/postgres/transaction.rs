@@ -12,8 +12,9 @@ use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use super::{
-    columns, date, entities, facility_rows, json, marks,
+    PostgresStore, columns, date, entities, facility_rows, json, marks,
     pool::{Borrowed, PrimaryPool},
+    session::BEGIN,
     sources::SourceStatements,
     stored_days, text, written_rows,
 };
@@ -55,13 +56,31 @@ pub(super) const COMMIT: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 impl PostgresTransaction {
-    pub(super) fn new(
-        tx: Borrowed,
-        pool: PrimaryPool,
-        trusted: Arc<TrustedSources>,
-        statements: Arc<SourceStatements>,
-    ) -> Self {
-        PostgresTransaction { tx, pool, locked_at_ms: None, number: None, trusted, statements }
+    /// Begins one. With a mapping, errors with `Superseded` where another one counts; none takes
+    /// over before the end of the transaction.
+    pub(super) async fn begin(store: &PostgresStore, lock_timeout: Duration) -> Result<Self> {
+        // All in one round trip. This transaction refreshes what it writes, so the triggers need
+        // not mark it. They recognise it by its number, which no other session can have set.
+        let mut begin = format!(
+            "{BEGIN}; SET LOCAL lock_timeout = {}; SELECT \
+             pg_catalog.set_config('facility_summary.refreshes', pg_current_xact_id()::text, true)",
+            lock_timeout.as_millis().clamp(1, i32::MAX as u128)
+        );
+        if let Some(mapping) = &store.mapping {
+            begin = format!("{begin}; {}", mapping.latest.hold());
+        }
+        let mut tx = store.pool.begin(begin).await?;
+        if let Some(mapping) = &store.mapping {
+            mapping.latest.check(&mut tx).await?;
+        }
+        Ok(PostgresTransaction {
+            tx,
+            pool: store.pool.clone(),
+            locked_at_ms: None,
+            number: None,
+            trusted: store.trusted.clone(),
+            statements: store.statements.clone(),
+        })
     }
 
     async fn locked(&mut self, facilities: &[Uuid]) -> Result<HashMap<Uuid, FacilityState>> {
@@ -173,12 +192,15 @@ impl Transaction for PostgresTransaction {
         let bounds: HashMap<Key, Bounds> =
             keys.iter().map(|key| (key.id(), Bounds::from(&key.day))).collect();
         let rows = sqlx::query(AssertSqlSafe(self.statements.derive.clone()))
-            .bind(ids)
-            .bind(dates)
+            .bind(&ids)
+            .bind(&dates)
             .bind(starts)
             .bind(ends)
             .fetch_all(&mut self.tx)
             .await?;
+        if self.statements.is_mapped {
+            self.statements.odd_rows.see(&ids, &dates, &rows)?;
+        }
         rows.iter()
             .map(|r| {
                 let version: Option<i64> = r.try_get("old_version")?;
@@ -236,6 +258,12 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn remove_summaries(&mut self, facilities: &[Uuid]) -> Result<()> {
+        if self.statements.is_mapped {
+            sqlx::query(include_str!("../../../sql/postgres/keep_closed_stock.sql"))
+                .bind(facilities)
+                .execute(&mut self.tx)
+                .await?;
+        }
         sqlx::query(include_str!("../../../sql/postgres/remove_summaries.sql"))
             .bind(facilities)
             .execute(&mut self.tx)

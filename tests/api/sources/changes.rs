@@ -114,3 +114,46 @@ async fn what_is_not_mapped_may_change() {
     .await;
     assert_eq!(sources(&service).await["state"], "up");
 }
+
+/// The table of facilities is read at the start, before any figure.
+#[tokio::test]
+async fn a_start_while_the_table_of_facilities_is_renamed_serves_the_last_figures_and_says_why() {
+    // Figures need the key and the zone of a facility, and not its name.
+    for (change, repair, said, figures_now) in [
+        (
+            "ALTER TABLE public.hospital RENAME TO clinic",
+            "ALTER TABLE public.clinic RENAME TO hospital",
+            "public.hospital is now public.clinic",
+            503,
+        ),
+        (
+            "ALTER TABLE public.hospital RENAME COLUMN title TO label",
+            "ALTER TABLE public.hospital RENAME COLUMN label TO title",
+            "public.hospital.title is now public.hospital.label",
+            200,
+        ),
+    ] {
+        let (service, mut sql) = started().await;
+        let (path, list) = (today_of(&service, "1").await, "/v1/summaries/today");
+        let before: Value = get(&service, &path).await;
+        let (_, launch) = service.terminate().await;
+        sql.run(change).await;
+        let service = launch.start().await;
+        let remedy = are(&service, Some("broken")).await;
+        assert!(remedy.starts_with(said), "{remedy}");
+        let ready = get(&service, "/health/ready").await;
+        assert_eq!((&ready["status"], &ready["facilities"]), (&json!("degraded"), &json!(2)));
+        let words = "the mapped facilities cannot be read: the last ones are served";
+        assert_eq!(service.logged(words).len(), 1);
+        let last = read(&service, &path, "max-age=3600").await;
+        assert_eq!(last.status(), 200, "{change}");
+        assert_eq!(totals(&last.json().await.unwrap()), totals(&before), "{change}");
+        assert_eq!(read(&service, &path, "no-cache").await.status(), figures_now, "{change}");
+        // Which facilities there are is not known as of any instant, so no list can be dated.
+        assert_eq!(read(&service, list, "max-age=3600").await.status(), 503, "{change}");
+        sql.run(format!("{repair}; UPDATE public.bag SET state = 'issued'")).await;
+        assert_eq!(are(&service, None).await, "");
+        assert_eq!(now(&service, "1").await["total_stock"], 0, "{change}");
+        assert_eq!(read(&service, list, "no-cache").await.status(), 200, "{change}");
+    }
+}

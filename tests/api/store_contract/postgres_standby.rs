@@ -304,12 +304,21 @@ async fn a_write_to_a_standby_is_refused_as_unavailable() {
     assert!(matches!(StoreError::from(error), StoreError::Unavailable(_)));
 }
 
+/// The statement that makes the function with which a server tells its timeline.
+fn timeline_function() -> &'static str {
+    let migration = include_str!("../../../migrations/postgres/0014_adoption.sql");
+    let begin = migration.find("CREATE FUNCTION server_timeline").expect("it is made there");
+    let (function, _) = migration[begin..].split_once("CREATE OR REPLACE").expect("it has an end");
+    function
+}
+
 /// The store asks this about a commit whose answer was lost. By then a host name that leads to the
 /// primary leads to the promoted standby.
 #[tokio::test]
 async fn a_promoted_standby_does_not_mistake_another_transaction_for_a_lost_one() {
     let primary = Postgres::start(&[]);
     let standby = primary.standby(&[]);
+    run(&primary, timeline_function()).await;
     run(&primary, "CREATE TABLE work (who text)").await;
     wait_until("the standby has it", async || {
         number(standby.url(), "SELECT count(*) FROM pg_class WHERE relname = 'work'").await == 1

@@ -70,6 +70,9 @@ pub struct ListChecked {
     pub ahead: i64,
     /// Texts that are no blood type, the most frequent first, with the number of rows.
     pub unknown_types: Vec<(Option<String>, i64)>,
+    /// Facilities, by their keys, with the number of their rows whose quantity is not a number,
+    /// infinite, or beyond a billion; those with most first.
+    pub odd_rows: Vec<(Option<String>, i64)>,
     /// The figure today, over all facilities.
     pub today: i64,
     /// The figure of the last seven local days, today included. The same as `today` for stock.
@@ -163,6 +166,8 @@ async fn one_list(
         Some(unknown) => sqlx::query_as(AssertSqlSafe(unknown)).fetch_all(&mut *connection).await?,
         None => Vec::new(),
     };
+    let odd_rows =
+        sqlx::query_as(AssertSqlSafe(list.odd_rows(LISTED))).fetch_all(&mut *connection).await?;
     let explain =
         format!("EXPLAIN (FORMAT JSON, VERBOSE) {}", branch.of_any_facility(&sources.facilities));
     let plan: PgRow = sqlx::query(AssertSqlSafe(explain)).fetch_one(&mut *connection).await?;
@@ -182,6 +187,7 @@ async fn one_list(
         today: row.try_get(5)?,
         week: row.try_get(6)?,
         unknown_types,
+        odd_rows,
         scans,
     })
 }

@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// A part of the derive statement that reads one list of the mapping. It gives `(blood_type, stock,
-/// transferred, requests, next_expires_at)` of `key`, the facility-day.
+/// transferred, requests, next_expires_at, odd)` of `key`, the facility-day. `odd` names the list
+/// and the number of its rows whose quantity is none; null where there are none.
 pub(super) struct Branch {
     /// The list, as `sources.stock[0]`.
     pub name: String,
@@ -26,22 +27,27 @@ pub(super) struct Branch {
 /// The branches that read stock, deliveries and requests.
 pub(super) fn branches(sources: &SourcesSettings) -> Vec<Branch> {
     let types = |raw: &Option<String>| blood_type_of(raw.as_deref(), &sources.blood_types);
-    let stock =
-        sources.stock.iter().flatten().map(|source| stock(source, &types(&source.blood_type)));
-    let named = |list: &'static str| {
-        move |(nth, select)| Branch { name: format!("sources.{list}[{nth}]"), select }
-    };
-    let deliveries = sources.deliveries.iter().flatten().map(|source| {
-        let counted = counted(source, Count::Quantity);
-        activity(source, &types(&source.blood_type), ["0::bigint", &counted, "0::bigint"])
-    });
-    let requests = sources.requests.iter().flatten().map(|source| {
-        let counted = counted(source, Count::Rows);
-        activity(source, &types(&source.blood_type), ["0::bigint", "0::bigint", &counted])
-    });
-    let stock = stock.enumerate().map(named("stock"));
-    let deliveries = deliveries.enumerate().map(named("deliveries"));
-    stock.chain(deliveries).chain(requests.enumerate().map(named("requests"))).collect()
+    let mut branches = Vec::new();
+    for (nth, source) in sources.stock.iter().flatten().enumerate() {
+        let name = format!("sources.stock[{nth}]");
+        let select = stock(&name, source, &types(&source.blood_type));
+        branches.push(Branch { name, select });
+    }
+    for (nth, source) in sources.deliveries.iter().flatten().enumerate() {
+        let name = format!("sources.deliveries[{nth}]");
+        let (counted, odd) = counted(source, Count::Quantity);
+        let figures = ["0::bigint", &counted, "0::bigint", &odd];
+        let select = activity(&name, source, &types(&source.blood_type), figures);
+        branches.push(Branch { name, select });
+    }
+    for (nth, source) in sources.requests.iter().flatten().enumerate() {
+        let name = format!("sources.requests[{nth}]");
+        let (counted, odd) = counted(source, Count::Rows);
+        let figures = ["0::bigint", "0::bigint", &counted, &odd];
+        let select = activity(&name, source, &types(&source.blood_type), figures);
+        branches.push(Branch { name, select });
+    }
+    branches
 }
 
 impl Branch {
@@ -138,17 +144,44 @@ pub(super) const DAY: &str = concat!(
     "WHERE f.facility_id = key.facility_id) AS facility_summary_day"
 );
 
-fn stock(source: &StockSource, blood_type: &str) -> String {
+/// The most units that one row may have, either way. More is a mistake, or means something else.
+pub(super) const MOST: &str = "1000000000.0";
+
+/// The condition that a quantity is one. Null where it is null.
+pub(super) fn is_one(quantity: &str) -> String {
+    format!("({quantity})::numeric BETWEEN -{MOST} AND {MOST}")
+}
+
+/// The sum of a quantity over the rows in which it is one, and the number of rows in which it is
+/// none: it is not a number, infinite, or too large.
+fn sum_of(quantity: &str) -> (String, String) {
+    if quantity.trim().parse::<u16>().is_ok() {
+        return (format!("sum(({quantity})::numeric)"), "0::bigint".into());
+    }
+    let is_one = is_one(quantity);
+    (
+        format!("sum(CASE WHEN {is_one} THEN ({quantity})::numeric END)"),
+        format!("count(*) FILTER (WHERE NOT ({is_one}))"),
+    )
+}
+
+/// What names the odd rows of a list, of which `held.odd` is the number.
+fn odd(name: &str) -> String {
+    format!("CASE WHEN held.odd > 0::bigint THEN pg_catalog.concat('{name}='::text, held.odd) END")
+}
+
+fn stock(name: &str, source: &StockSource, blood_type: &str) -> String {
     let kind = TimeKind::parse(&source.expires_as).unwrap_or(TimeKind::Instant);
     let (unexpired, next) = expiry(source, &kind);
     let StockSource { from, facility, quantity, .. } = source;
+    let ((sum, odd_rows), odd) = (sum_of(quantity), odd(name));
     let raw = raw_type(source.blood_type.as_deref());
     let condition = condition(source.r#where.as_deref());
     format!(
-        "SELECT {blood_type}, held.stock, 0::bigint, 0::bigint, held.next_expires_at\n\
+        "SELECT {blood_type}, held.stock, 0::bigint, 0::bigint, held.next_expires_at, {odd}\n\
          FROM {DAY}\n\
-         CROSS JOIN LATERAL (SELECT {raw} AS raw_type, sum(({quantity})::numeric)::bigint AS \
-         stock, {next} AS next_expires_at\n\
+         CROSS JOIN LATERAL (SELECT {raw} AS raw_type, {sum}::bigint AS stock, {next} AS \
+         next_expires_at, {odd_rows} AS odd\n\
          FROM {from}\n\
          WHERE ({facility}) = facility_summary_day.fs_key{condition}{unexpired}\n\
          GROUP BY 1) AS held\n\
@@ -182,17 +215,23 @@ fn expiry(source: &StockSource, kind: &TimeKind) -> (String, String) {
     (unexpired, format!("min({at}) FILTER (WHERE ({})::numeric > 0::numeric)", source.quantity))
 }
 
-fn activity(source: &ActivitySource, blood_type: &str, figures: [&str; 3]) -> String {
+fn activity(
+    name: &str,
+    source: &ActivitySource,
+    blood_type: &str,
+    [stock, transferred, requests, odd_rows]: [&str; 4],
+) -> String {
     let ActivitySource { from, facility, .. } = source;
-    let [stock, transferred, requests] = figures;
+    let odd = odd(name);
     let raw = raw_type(source.blood_type.as_deref());
     let condition = condition(source.r#where.as_deref());
     let within = within(source);
     format!(
-        "SELECT {blood_type}, held.stock, held.transferred, held.requests, NULL::timestamptz\n\
+        "SELECT {blood_type}, held.stock, held.transferred, held.requests, NULL::timestamptz, \
+         {odd}\n\
          FROM {DAY}\n\
          CROSS JOIN LATERAL (SELECT {raw} AS raw_type, {stock} AS stock, {transferred} AS \
-         transferred, {requests} AS requests\n\
+         transferred, {requests} AS requests, {odd_rows} AS odd\n\
          FROM {from}\n\
          WHERE ({facility}) = facility_summary_day.fs_key{condition}\n\
          AND {within}\n\
@@ -223,11 +262,13 @@ fn within(source: &ActivitySource) -> String {
     }
 }
 
-fn counted(source: &ActivitySource, default: Count) -> String {
+/// What a list of deliveries or requests counts, and the number of rows whose quantity is none.
+fn counted(source: &ActivitySource, default: Count) -> (String, String) {
     match source.count.unwrap_or(default) {
-        Count::Rows => "count(*)".into(),
+        Count::Rows => ("count(*)".into(), "0::bigint".into()),
         Count::Quantity => {
-            format!("coalesce(sum(({})::numeric), 0::numeric)::bigint", source.quantity)
+            let (sum, odd_rows) = sum_of(&source.quantity);
+            (format!("coalesce({sum}, 0::numeric)::bigint"), odd_rows)
         }
     }
 }

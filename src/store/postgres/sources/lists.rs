@@ -2,7 +2,7 @@
 //! the database.
 
 use super::{
-    figures::{Branch, DAY, blood_type_of, condition},
+    figures::{Branch, DAY, blood_type_of, condition, is_one},
     missing_index,
 };
 use crate::config::sources::{Count, FacilitySource, SourcesSettings, TimeKind};
@@ -148,6 +148,7 @@ impl ListOfRows {
             None => ("now()".into(), local_date("now()")),
         };
         let today = local_date("now()");
+        let is_one = is_one(amount);
         format!(
             "WITH facility_summary_one AS (SELECT key, max(known.name) AS zone FROM (SELECT key, \
              min(zone) AS zone FROM ({}) AS all_places GROUP BY key) AS one LEFT JOIN \
@@ -156,11 +157,11 @@ impl ListOfRows {
              count(*) FILTER (WHERE at IS NULL), count(*) FILTER (WHERE at > now() + interval '1 \
              day'), coalesce(sum(amount) FILTER (WHERE counts AND day = today), 0)::bigint, \
              coalesce(sum(amount) FILTER (WHERE counts AND day BETWEEN today - 6 AND today), \
-             0)::bigint FROM (SELECT facility_summary_place.key AS place_key, {at} AS at, {day} AS \
-             day, {today} AS today, ({amount})::numeric AS amount, facility_summary_place.key IS \
-             NOT NULL AND {unexpired} AS counts FROM {from} LEFT JOIN LATERAL (SELECT * FROM \
-             facility_summary_one WHERE facility_summary_one.key = ({facility})) AS \
-             facility_summary_place ON true WHERE true{condition}) AS held",
+             0)::bigint FROM (SELECT facility_summary_place.key AS place_key, {at} AS at, {day} \
+             AS day, {today} AS today, CASE WHEN {is_one} THEN ({amount})::numeric END AS amount, \
+             facility_summary_place.key IS NOT NULL AND {unexpired} AS counts FROM {from} LEFT \
+             JOIN LATERAL (SELECT * FROM facility_summary_one WHERE facility_summary_one.key = \
+             ({facility})) AS facility_summary_place ON true WHERE true{condition}) AS held",
             places(facilities)
         )
     }
@@ -180,6 +181,18 @@ impl ListOfRows {
              true{condition}) AS held WHERE ({canonical}) IS NULL GROUP BY 1 ORDER BY 2 DESC, 1 \
              LIMIT {most}"
         ))
+    }
+}
+
+impl ListOfRows {
+    /// The statement that counts the rows whose quantity is none, of each facility.
+    pub fn odd_rows(&self, most: usize) -> String {
+        let ListOfRows { from, facility, condition, amount, .. } = self;
+        let is_one = is_one(amount);
+        format!(
+            "SELECT ({facility})::text, count(*) FROM {from} WHERE NOT ({is_one}){condition} \
+             GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {most}"
+        )
     }
 }
 

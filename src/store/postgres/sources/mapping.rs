@@ -4,7 +4,13 @@
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr};
 use uuid::Uuid;
 
-use super::{SourceStatements, figures, mirror, notice::Noticing, shape::Shape};
+use super::{
+    SourceStatements, figures,
+    latest::{self, Latest},
+    mirror,
+    notice::Noticing,
+    shape::Shape,
+};
 use crate::{
     config::{
         DatabaseSettings,
@@ -29,6 +35,8 @@ pub(in crate::store::postgres) struct Mapping {
     pub lock_class: i32,
     /// How writes of the owner's programs are noticed.
     pub noticing: Noticing,
+    /// Whether this mapping counts, or that of another server.
+    pub latest: Latest,
 }
 
 impl Mapping {
@@ -72,7 +80,7 @@ impl Mapping {
             }
             fit => fit?,
         }
-        note_mapping(connection, sources).await?;
+        note_mapping(connection, sources, lock_class).await?;
         let namespace = sqlx::query_scalar("SELECT installation FROM fleet")
             .fetch_one(&mut *connection)
             .await?;
@@ -83,6 +91,7 @@ impl Mapping {
             namespace,
             lock_class,
             noticing,
+            latest: Latest::new(hash_of(sources), lock_class),
         }))
     }
 
@@ -212,11 +221,18 @@ async fn key_type(connection: &mut PgConnection) -> Result<String> {
 ///
 /// # Errors
 /// `Mapping` where the facilities come from another place: their ids belong to the earlier one.
-async fn note_mapping(connection: &mut PgConnection, sources: &SourcesSettings) -> Result<()> {
+async fn note_mapping(
+    connection: &mut PgConnection,
+    sources: &SourcesSettings,
+    lock_class: i32,
+) -> Result<()> {
     let FacilitySource { from, key, .. } = &sources.facilities;
     let facilities = format!("{key} FROM {from}");
     let mapping = hash_of(sources);
     let mut tx = connection.begin_with(BEGIN).await?;
+    if !is_noted(&mut tx, sources).await? {
+        sqlx::raw_sql(AssertSqlSafe(latest::take_over(lock_class))).execute(&mut *tx).await?;
+    }
     let (epoch, before, noted): (String, Option<String>, Option<String>) = sqlx::query_as(
         "SELECT fleet_epoch(salt), mapped_facilities, mapping FROM fleet FOR UPDATE",
     )

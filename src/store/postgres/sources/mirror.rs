@@ -39,11 +39,15 @@ pub(super) async fn mirror(
     ids: Option<&[Uuid]>,
 ) -> Result<bool> {
     let select = figures::differing(&mapping.facilities, ids.is_some(), &mapping.key_type);
-    let differing = read(&mut pool.acquire().await?, &select, ids).await?;
+    let mut connection = pool.acquire().await?;
+    mapping.latest.check(&mut connection).await?;
+    let differing = read(&mut connection, &select, ids).await?;
+    drop(connection);
     if differing.is_empty() {
         return Ok(false);
     }
-    let mut tx = pool.begin(BEGIN.into()).await?;
+    let mut tx = pool.begin(format!("{BEGIN}; {}", mapping.latest.hold())).await?;
+    mapping.latest.check(&mut tx).await?;
     // So that no older state overwrites a newer one.
     sqlx::query("SELECT pg_advisory_xact_lock($1::integer, $2::integer)")
         .bind(mapping.lock_class)
@@ -96,7 +100,8 @@ async fn read(
     Ok(query.fetch_all(connection).await?)
 }
 
-/// Writes new and changed facilities, and their keys. Returns how many.
+/// Writes new and changed facilities, their keys, and the closed stock of those that come back.
+/// Returns how many.
 async fn write(tx: &mut Borrowed, mapping: &Mapping, differing: &[Differing]) -> Result<usize> {
     let (mut ids, mut keys, mut names, mut zones) = (vec![], vec![], vec![], vec![]);
     for one in differing.iter().filter(|one| one.is_theirs) {
@@ -125,6 +130,10 @@ async fn write(tx: &mut Borrowed, mapping: &Mapping, differing: &[Differing]) ->
     .bind(&zones)
     .execute(&mut *tx)
     .await?;
+    sqlx::query(include_str!("../../../../sql/postgres/restore_closed_stock.sql"))
+        .bind(&ids)
+        .execute(&mut *tx)
+        .await?;
     Ok(ids.len())
 }
 

@@ -4,11 +4,13 @@
 pub mod check;
 mod figures;
 pub mod guess;
+mod latest;
 mod lists;
 mod mapping;
 mod mirror;
 mod missing_index;
 pub mod notice;
+mod odd_rows;
 mod owners_check;
 mod shape;
 
@@ -22,19 +24,47 @@ use crate::{
 };
 pub(super) use mapping::Mapping;
 pub use mapping::accept;
+use odd_rows::OddRows;
 pub(super) use owners_check::check as owners_check;
 
-/// What the owner has changed in the mapped tables.
-pub(super) async fn changes(connection: &mut PgConnection) -> Result<Vec<SourceChange>> {
+/// What the owner has changed in the mapped tables, or that another mapping of them counts.
+pub(super) async fn changes(
+    connection: &mut PgConnection,
+    mapping: &Mapping,
+) -> Result<Vec<SourceChange>> {
+    if let Some(change) = mapping.latest.change(&mut *connection).await? {
+        return Ok(vec![change]);
+    }
     match shape::Shape::stored(&mut *connection).await? {
         Some(shape) => shape.changes(connection).await,
         None => Ok(Vec::new()),
     }
 }
 
+/// What cannot be known of these sources: how old the tables of other servers are.
+pub(super) async fn limits(
+    connection: &mut PgConnection,
+    sources: &SourcesSettings,
+) -> Result<Option<String>> {
+    let foreign = shape::foreign_tables(connection, sources).await?;
+    let limit = (!foreign.is_empty()).then(|| {
+        format!(
+            "{} are foreign tables: the age of each answer counts from when they were read, and \
+             what their server lags behind its primary is not in it",
+            foreign.join(", ")
+        )
+    });
+    limit.iter().for_each(|limit| tracing::warn!("{limit}"));
+    Ok(limit)
+}
+
 /// The statements that read sources, or facilities.
 #[derive(Debug)]
 pub(super) struct SourceStatements {
+    /// Whether there is a mapping.
+    pub is_mapped: bool,
+    /// The mapped rows that did not count when their days were last derived.
+    pub odd_rows: OddRows,
     /// Whether other programs write the sources without marks, as of the last drain snapshot.
     pub are_unwatched: AtomicBool,
     /// Derives days.
@@ -65,12 +95,16 @@ impl SourceStatements {
         let (mut facilities, mut all_facilities) =
             (FACILITIES.to_owned(), ALL_FACILITIES.to_owned());
         let mut facilities_now = facilities.clone();
+        let (mut derive_select, mut audit_select) =
+            (DERIVE_SELECT.to_owned(), AUDIT_SELECT.to_owned());
         if let Some(sources) = sources {
             derive = with_part(&derive, "zone", &figures::zone(&sources.facilities));
             let branches = figures::branches(sources);
             let branches: String =
                 branches.iter().map(|branch| format!("UNION ALL\n{}\n", branch.select)).collect();
             derive = with_part(&derive, "figures", &branches);
+            derive = odd_rows::with_odd(&with_stock_below_0(&derive));
+            (derive_select, audit_select) = odd_rows::selects();
             if sources.stock.is_none() {
                 derive = without_stock(&derive);
             }
@@ -82,15 +116,27 @@ impl SourceStatements {
             all_facilities = with_part(&all_facilities, "key", figures::KEY);
         }
         SourceStatements {
+            is_mapped: sources.is_some(),
             are_unwatched: AtomicBool::new(sources.is_some()),
-            audit: format!("{derive}{AUDIT_SELECT}").into(),
-            derive: format!("{derive}{DERIVE_SELECT}").into(),
+            odd_rows: OddRows::default(),
+            audit: format!("{derive}{audit_select}").into(),
+            derive: format!("{derive}{derive_select}").into(),
             activity: activity.into(),
             all_facilities: all_facilities.into(),
             facilities: facilities.into(),
             facilities_now: facilities_now.into(),
         }
     }
+}
+
+/// The derive statement where a closed day may have kept a stock below 0: a ledger of another
+/// program may have more issues than receipts, and its days close with what they showed.
+fn with_stock_below_0(derive: &str) -> String {
+    let (of_type, total) = ("@ < 0 ||", "greatest(old.total_stock, 0)");
+    assert!(derive.contains(total) && derive.contains(of_type), "the statement has these parts");
+    derive
+        .replace(of_type, "@ < -1000000000000000 ||")
+        .replace(total, "greatest(old.total_stock, -1000000000000000)")
 }
 
 /// The derive statement where the stock is not known: null, also of a day that then closes.
