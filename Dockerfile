@@ -1,9 +1,10 @@
 # docker build -t facility-summary .
 #
-# Without sign-in the service answers on loopback only, so publishing a port with -p reaches nothing.
-# On one's own machine:
+# Without sign-in the service answers on loopback only, so publishing a port with -p reaches nothing:
 #   docker run --network host -v facility-summary:/data facility-summary
-# In a pod, put a proxy that signs users in beside it: containers of a pod share the loopback.
+# With sign-in it serves other machines; docs/security.md says how keys are made:
+#   docker run -p 8080:8080 -e BIND_ADDR=0.0.0.0:8080 -e FACILITY_SUMMARY__AUTH__SIGN_IN=on \
+#       -v facility-summary:/data facility-summary
 # docs/configuration.md has the settings, docs/operations.md how to run it.
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build

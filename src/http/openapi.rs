@@ -16,6 +16,7 @@ use utoipa::{
     openapi::{
         Content, HeaderBuilder, Object, PathItem, Ref, RefOr, ResponseBuilder, Type,
         path::Operation,
+        security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
 use utoipa_swagger_ui::Config;
@@ -58,7 +59,7 @@ use crate::cache::forms::Forms;
         (name = "access", description = "Who may do what, and who changed that"),
         (name = "watch", description = "Health and metrics"),
     ),
-    modifiers(&EveryOperation, &FreshnessHeaders),
+    modifiers(&EveryOperation, &FreshnessHeaders, &Credentials),
 )]
 struct Document;
 
@@ -108,9 +109,15 @@ struct EveryOperation;
 
 impl Modify for EveryOperation {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        for operation in document.paths.paths.values_mut().flat_map(operations) {
+        let all = document.paths.paths.iter_mut();
+        let all = all.flat_map(|(path, item)| {
+            operations(item).map(move |operation| (path.starts_with("/v1/"), operation))
+        });
+        for (is_guarded, operation) in all {
             let takes_body = operation.request_body.is_some();
             let common = [
+                ("401", "Sign-in is on, and the credential is missing or not valid", is_guarded),
+                ("403", "Sign-in is on, and this is not allowed with this credential", is_guarded),
                 (
                     "400",
                     "It cannot be read: an unknown or repeated query parameter, an id or a date \
@@ -132,6 +139,19 @@ impl Modify for EveryOperation {
                 });
             }
         }
+    }
+}
+
+/// Names how a request is signed in, where sign-in is on.
+struct Credentials;
+
+impl Modify for Credentials {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer = Http::builder()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("an API key; docs/security.md says how one is made"));
+        let schemes = document.components.get_or_insert_default();
+        schemes.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
     }
 }
 
@@ -182,7 +202,8 @@ impl Modify for FreshnessHeaders {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.put, &mut item.post].into_iter().filter_map(Option::as_mut)
+    let all = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+    all.into_iter().filter_map(Option::as_mut)
 }
 
 /// `/docs/`: pages to read the document and to try requests, with all files that they need.
