@@ -96,6 +96,8 @@ impl Issuer {
             (true, false) => vec![ES256, RS256, PS256, EdDSA],
             (false, _) => algorithms,
         };
+        // A secret and public keys are never together, so that HS256 is for the one and all others
+        // are for the other.
         let unusable = |algorithm: &&Algorithm| match &keys {
             Keys::Static(keys) => !keys.iter().any(|key| key.is_for(**algorithm)),
             Keys::Fetched(_) => is_of_secret(**algorithm),
@@ -106,7 +108,7 @@ impl Issuer {
             true => !unusable.is_empty(),
             false => unusable.len() == algorithms.len(),
         };
-        if is_wrong || algorithms.iter().any(|one| is_of_secret(*one) != has_secret) {
+        if is_wrong {
             let right = "are not for the issuer's keys: HS256 goes with a secret and nothing else, \
                          ES256 with P-256, ES384 with P-384, RS… and PS… with RSA, EdDSA with \
                          Ed25519";

@@ -1,6 +1,6 @@
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 
@@ -13,13 +13,26 @@ use crate::support::{
     wait_until,
 };
 
-/// The log of one test, in memory.
+/// What this process has logged about tokens. The issuer's port tells the tests apart.
+static LOG: LazyLock<Log> = LazyLock::new(|| {
+    let log = Log::default();
+    tracing_subscriber::fmt()
+        .with_env_filter("facility_summary::access=info")
+        .with_writer(log.clone())
+        .with_ansi(false)
+        .init();
+    log
+});
+
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    fn count(&self, words: &str) -> usize {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).matches(words).count()
+    /// How many lines about this issuer have these words.
+    fn count(&self, issuer: &str, words: &str) -> usize {
+        let bytes = self.0.lock().unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        text.lines().filter(|line| line.contains(issuer) && line.contains(words)).count()
     }
 }
 
@@ -44,9 +57,7 @@ impl MakeWriter<'_> for Log {
 
 #[tokio::test]
 async fn the_last_good_keys_count_while_the_provider_is_away_and_the_log_says_so_once() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    LazyLock::force(&LOG);
     let (old, new) = (Pair::new("k1"), Pair::new("k2"));
     let mut provider = OpenId::start(std::slice::from_ref(&old.jwk)).await;
     let tokens = tokens_of(&provider, AT_ONCE);
@@ -64,19 +75,21 @@ async fn the_last_good_keys_count_while_the_provider_is_away_and_the_log_says_so
     let state = &tokens.state()[0].keys;
     assert_eq!((state.keys, state.last_error), (1, Some("connect")));
     assert!(state.fetched_ago.is_some());
-    assert_eq!(log.count("the last ones go on to count"), 1);
+    assert_eq!(LOG.count(&provider.issuer(), "the last ones go on to count"), 1);
     provider.rotate(&[old.jwk.clone(), new.jwk.clone()]);
     provider.come_back().await;
     assert_eq!(judge(&tokens, &of_new).await, "accepted");
     assert_eq!(tokens.state()[0].keys.last_error, None);
-    assert_eq!(log.count("got the provider's keys"), 2, "at the start, and now");
+    assert_eq!(
+        LOG.count(&provider.issuer(), "got the provider's keys"),
+        2,
+        "at the start, and now"
+    );
 }
 
 #[tokio::test]
 async fn tokens_are_answered_503_until_the_keys_were_got_once() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    LazyLock::force(&LOG);
     let pair = Pair::new("k1");
     let mut provider = OpenId::start(std::slice::from_ref(&pair.jwk)).await;
     provider.go_away().await;
@@ -88,7 +101,7 @@ async fn tokens_are_answered_503_until_the_keys_were_got_once() {
         let words = refused.unwrap_err().to_string();
         assert!(words.contains("have not been fetched yet (connect)"), "{words}");
     }
-    assert_eq!(log.count("its tokens are answered 503 until they are"), 1);
+    assert_eq!(LOG.count(&provider.issuer(), "its tokens are answered 503 until they are"), 1);
     provider.come_back().await;
     assert_eq!(judge(&tokens, &token).await, "unavailable", "the next try is not due");
     assert_eq!(provider.asked(), (0, 0, 0));

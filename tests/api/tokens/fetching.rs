@@ -119,7 +119,8 @@ async fn keys_are_fetched_at_intervals_until_the_stop() {
     let (old, new) = (Pair::new("k1"), Pair::new("k2"));
     let provider = OpenId::start(std::slice::from_ref(&old.jwk)).await;
     // No token causes a fetch: there is one key, and the cool-down is long.
-    let pace = Pace { refresh: Duration::from_millis(20), cool_down: LONG, ..AT_ONCE };
+    let refresh = Duration::from_millis(20);
+    let pace = Pace { refresh, cool_down: LONG, timeout: LONG, ..AT_ONCE };
     let tokens = Arc::new(tokens_of(&provider, pace));
     let stop = CancellationToken::new();
     let job = tokio::spawn(tokens.clone().keep_current(stop.clone()));
@@ -131,7 +132,7 @@ async fn keys_are_fetched_at_intervals_until_the_stop() {
     let before = provider.asked().1;
     wait_until("a fetch is under way", async || provider.asked().1 > before).await;
     stop.cancel();
-    job.await.expect("it ends in the middle of a fetch");
+    wait_until("it ends in the middle of a fetch", async || job.is_finished()).await;
 }
 
 #[tokio::test]

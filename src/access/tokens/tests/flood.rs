@@ -19,30 +19,31 @@ async fn signatures_are_checked_on_as_many_threads_as_there_are_cores_and_others
         tokio::spawn(async move { tokens.verify(&token, NOW_MS).await })
     };
     let waiting: Vec<_> = (0..MOST_VERIFYING).map(|_| verify(&tokens)).collect();
-    while tokens.places.available_permits() > 0 {
-        tokio::task::yield_now().await;
-    }
+    until("each has a place", || tokens.places.available_permits() == 0).await;
     assert!(waiting.iter().all(|task| !task.is_finished()));
-    let busy = verify(&tokens).await.unwrap();
-    assert_eq!(busy, Err(Refusal::Unavailable(Unavailable::Busy)));
+    let more = verify(&tokens);
+    until("one more is refused", || more.is_finished()).await;
+    assert_eq!(more.await.unwrap(), Err(Refusal::Unavailable(Unavailable::Busy)));
     // What is wrong without its signature takes no place.
     let expired = tokens.verify(&token, NOW_MS + 3_600_000).await;
     assert_eq!(class(expired), "expired");
     // A client that goes away gives its place back.
     waiting[0].abort();
-    while tokens.places.available_permits() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until("its place is free", || tokens.places.available_permits() == 1).await;
     drop(held);
     for task in waiting.into_iter().skip(1) {
         assert!(task.await.unwrap().is_ok());
     }
-    let all = MOST_VERIFYING;
-    tokio::time::timeout(Duration::from_secs(30), async {
-        while tokens.places.available_permits() < all || tokens.cores.available_permits() < cores {
+    let free = || (tokens.places.available_permits(), tokens.cores.available_permits());
+    until("each place is given back", || free() == (MOST_VERIFYING, cores)).await;
+}
+
+/// Waits until the condition is true.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let wait = async {
+        while !condition() {
             tokio::task::yield_now().await;
         }
-    })
-    .await
-    .expect("each place is given back");
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect(what);
 }

@@ -98,6 +98,12 @@ async fn a_key_is_chosen_among_those_of_the_issuer_only() {
     assert_eq!(judge(&tokens, &ours.with_header(json!({"kid": ["k1"]}))).await, "form");
     assert_eq!(judge(&tokens, &ours.with_header(json!({"kid": null}))).await, "accepted");
 
+    // A key without a name stands for any that is not there, and for no other.
+    let unnamed = Pair { jwk: changed(other.jwk.clone(), json!({"kid": null})), ..other.clone() };
+    let tokens = open(issuer(&[&ours, &unnamed]));
+    assert_eq!(judge(&tokens, &other.with_claims(json!({}))).await, "accepted");
+    assert_eq!(judge(&tokens, &other.with_header(json!({"kid": "k1"}))).await, "signature");
+
     // Another issuer's key, known here, signs for its own issuer only.
     let name = "https://other.example";
     let others = IssuerSettings { issuer: Some(name.into()), ..issuer(&[&other]) };
@@ -214,6 +220,8 @@ async fn what_is_no_signed_token_is_refused() {
         assert_eq!(judge(&tokens, &token).await, "form", "{token:?}");
     }
     assert_eq!(judge(&tokens, &format!("{right}=")).await, "signature");
+    let encrypted = tokens.verify("e30.e30.e30.e30.e30", NOW_MS).await.unwrap_err().to_string();
+    assert!(encrypted.contains("an encrypted token is not accepted"), "{encrypted}");
 }
 
 #[tokio::test]

@@ -46,6 +46,13 @@ fn public_pem(pair: &Pair) -> String {
             der.extend([0x03, 0x42, 0x00, 0x04]);
             [der, part("x"), part("y")].concat()
         }
+        Algorithm::RS256 => {
+            // SubjectPublicKeyInfo of a modulus of 2048 bits and the exponent 65537.
+            let mut der = vec![0x30, 0x82, 0x01, 0x22, 0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48];
+            der.extend([0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00, 0x03, 0x82, 0x01, 0x0f]);
+            der.extend([0x00, 0x30, 0x82, 0x01, 0x0a, 0x02, 0x82, 0x01, 0x01, 0x00]);
+            [der, part("n"), vec![0x02, 0x03, 0x01, 0x00, 0x01]].concat()
+        }
         _ => {
             // SubjectPublicKeyInfo of Ed25519.
             let der = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -63,9 +70,11 @@ async fn keys_may_be_pem_blocks_a_jwk_a_jwks_or_a_secret() {
         key: EncodingKey::from_secret(SECRET.as_bytes()),
         jwk: json!({"kty": "oct", "k": URL_SAFE_NO_PAD.encode(SECRET), "kid": "s"}),
     };
+    let rsa = Pair::new(Algorithm::RS256, "k3");
     let pems = format!("{}\n{}", public_pem(&ec), public_pem(&ed));
     for (keys, signers) in [
         (public_pem(&ec), vec![&ec]),
+        (public_pem(&rsa), vec![&rsa]),
         (pems, vec![&ec, &ed]),
         (ec.jwk.to_string(), vec![&ec]),
         (json!({"keys": [ec.jwk, ed.jwk]}).to_string(), vec![&ec, &ed]),
@@ -74,7 +83,7 @@ async fn keys_may_be_pem_blocks_a_jwk_a_jwks_or_a_secret() {
         (secret.jwk.to_string(), vec![&secret]),
     ] {
         let tokens = opened(&with_keys(&keys)).unwrap();
-        for pair in [&ec, &ed, &secret] {
+        for pair in [&ec, &ed, &rsa, &secret] {
             let is_accepted = tokens.verify(&pair.with_claims(json!({})), NOW_MS).await.is_ok();
             let is_signer = signers.iter().any(|signer| std::ptr::eq(*signer, pair));
             assert_eq!(is_accepted, is_signer, "{keys} {:?}", pair.algorithm);
@@ -96,7 +105,7 @@ fn keys_that_cannot_be_used_stop_the_start_and_are_not_shown() {
         (pem("PRIVATE KEY", &[0x30, 0x00]), "have a private key"),
         (pem("RSA PRIVATE KEY", &[0x30, 0x00]), "have a private key"),
         (change(&ec, json!({"d": "AQAB"})), "have a private key"),
-        (pem("CERTIFICATE", &[0x30, 0x00]), "that is no public key"),
+        (pem("CERTIFICATE", &[0x30, 0x00]), "a certificate's: openssl x509"),
         (pem("PUBLIC KEY", &[0x30, 0x00]), "no public key of RSA, EC or Ed25519"),
         (change(&rsa, json!({"n": small})), "an RSA key of 1024 bits"),
         (change(&rsa, json!({"n": zeros})), "an RSA key of 1024 bits"),
