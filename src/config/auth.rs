@@ -260,7 +260,7 @@ impl IssuerSettings {
         }
         let claims = &self.claims;
         for (key, path) in [("role", &claims.role), ("facilities", &claims.facilities)] {
-            if path.is_empty() || path.split('.').any(str::is_empty) && !path.contains('/') {
+            if path.split('.').any(str::is_empty) && !path.contains('/') {
                 let right = "must be the name of a claim, or a path such as realm_access.roles";
                 return wrong(&format!("claims.{key}"), path, right);
             }
