@@ -12,6 +12,9 @@ COPY . .
 RUN cargo build --release --locked
 
 FROM debian:bookworm-slim
+# The root certificates are for identity providers, whose keys are fetched over TLS.
+RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin facility-summary \
     && install --directory --owner=facility-summary --group=facility-summary /data
 COPY --from=build /build/target/release/facility-summary /usr/local/bin/facility-summary

@@ -4,7 +4,6 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -12,7 +11,7 @@ use crate::{
     http::openapi,
     jobs::{owners_check, rebuild::Extent},
     service::imports::Undo,
-    startup::{Application, Core, StartError, Stop},
+    startup::{Application, Core, StartError, signals::Signals},
     store::postgres::{
         home::DEFAULT,
         move_schema::{Moved, move_schema},
@@ -23,6 +22,7 @@ use crate::{
         counted, demo_events, estimate, generate,
         import::{self, ServiceTarget},
         key::{self, KeyCommand},
+        token::{self, TokenCommand},
     },
 };
 
@@ -112,6 +112,12 @@ enum Command {
     /// List what was imported: source, file, hash, rows, when, and by which command
     #[command(after_help = "Example:\n  facility-summary imports")]
     Imports,
+    /// Make a token, or say why one is accepted or not
+    #[command(after_help = "Example:\n  facility-summary token explain - < token.txt")]
+    Token {
+        #[command(subcommand)]
+        action: TokenCommand,
+    },
     /// Print the OpenAPI document
     #[command(after_help = "Example:\n  facility-summary openapi > openapi.json")]
     Openapi,
@@ -181,6 +187,7 @@ pub async fn run() -> ExitCode {
         Command::Adopt { action } => adopt::run(action, &settings).await,
         Command::Key { action } => key::run(action, settings).await,
         Command::Imports => imports(settings).await,
+        Command::Token { action } => Ok(token::run(action, &settings.auth).await),
         Command::Openapi => {
             println!("{}", openapi::json());
             Ok(ExitCode::SUCCESS)
@@ -224,28 +231,6 @@ async fn serve(settings: Settings, demo: bool) -> Result<ExitCode, Failure> {
     };
     application.run_until(stop).await?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// SIGTERM, which a deployment sends, and SIGINT, which Ctrl-C sends.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> Stop {
-        tokio::select! {
-            _ = self.terminate.recv() => Stop::Drain,
-            _ = self.interrupt.recv() => Stop::Now,
-        }
-    }
 }
 
 async fn migrate(mut settings: Settings, to_schema: Option<String>) -> Result<ExitCode, Failure> {

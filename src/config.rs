@@ -2,7 +2,10 @@
 //! the start; the error names its key, its value and what would be right. `config.example.toml`
 //! lists all defaults, and a test compares the two.
 
-mod auth;
+pub mod auth;
+mod auth_table;
+#[cfg(test)]
+mod auth_tests;
 mod bind_address;
 pub mod redis_url;
 mod refresh;
@@ -50,7 +53,8 @@ pub struct Settings {
     pub rebuild: RebuildSettings,
     /// `[lists]`: the day of all facilities, kept as a view.
     pub lists: ListsSettings,
-    /// `[auth]`: who may use the service.
+    /// `[auth]`: who may use the service. Read by itself: its keys are texts of providers too.
+    #[serde(skip)]
     pub auth: AuthSettings,
     /// `[audit]`: the sample audit.
     pub audit: AuditSettings,
@@ -90,11 +94,16 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let mut builder = config::Config::builder();
         let mut mapping = None;
+        let mut auth = toml::Table::new();
         if let Some(path) = file {
             let (origin, text) = read(path)?;
+            let mut whole = toml_of(&text, &origin)?;
             let source = config::File::from_str(&text, config::FileFormat::Toml);
-            let mut sections = config::Source::collect(&source)
-                .map_err(|error| SettingsError(format!("{origin} is not TOML: {error}")))?;
+            let mut sections = config::Source::collect(&source)?;
+            if let Some(section) = whole.remove("auth") {
+                sections.remove("auth");
+                auth = auth_table::checked(section, &origin)?;
+            }
             if sections.remove("sources").is_some() {
                 mapping = Some(SourcesSettings::parse(&text, &origin)?);
             }
@@ -113,10 +122,15 @@ impl Settings {
             mapping = Some(SourcesSettings::parse(&text, &origin)?);
         }
         for (name, key, text) in variables(&environment) {
-            builder = builder.set_override(&key, rules::from_environment(&key, text, name)?)?;
+            let value = rules::from_environment(&key, text, name)?;
+            match key.strip_prefix("auth.") {
+                Some(key) => auth_table::set(&mut auth, key, value),
+                None => builder = builder.set_override(&key, value)?,
+            }
         }
         let settings: Settings = builder.build()?.try_deserialize()?;
-        let settings = Settings { sources: mapping, ..settings };
+        let auth = auth_table::read(auth)?;
+        let settings = Settings { sources: mapping, auth, ..settings };
         settings.validate()?;
         Ok(settings)
     }
@@ -240,6 +254,16 @@ impl From<config::ConfigError> for SettingsError {
     fn from(error: config::ConfigError) -> Self {
         SettingsError(error.to_string())
     }
+}
+
+/// The tables of a file. The error has the line and what is wrong there, but nothing of its text:
+/// it may be that of a secret.
+fn toml_of(text: &str, origin: &str) -> Result<toml::Table, SettingsError> {
+    toml::from_str(text).map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        SettingsError(format!("{origin} is not TOML: line {line}: {}", error.message()))
+    })
 }
 
 /// What a message calls the file, and its text.

@@ -12,7 +12,12 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
-use super::{Visible, api_keys, known_keys::KnownKeys, remembered::Remembered};
+use super::{
+    Visible, api_keys,
+    known_keys::KnownKeys,
+    remembered::Remembered,
+    tokens::{Refusal, Tokens},
+};
 use crate::{
     clock::Clock,
     directory::Directory,
@@ -65,6 +70,7 @@ pub struct Guard {
     directory: Arc<Directory>,
     clock: Arc<Clock>,
     remembered: Remembered,
+    tokens: Arc<Tokens>,
     keys: ArcSwap<KnownKeys>,
     /// The access version of `keys`; less than any where they were not read yet.
     version: AtomicI64,
@@ -86,11 +92,17 @@ struct Look {
 
 impl Guard {
     /// A guard that knows no key yet. It asks the database on the runtime of the caller.
-    pub fn new(store: Arc<dyn Store>, directory: Arc<Directory>, clock: Arc<Clock>) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        directory: Arc<Directory>,
+        clock: Arc<Clock>,
+        tokens: Arc<Tokens>,
+    ) -> Self {
         Guard {
             store,
             directory,
             clock,
+            tokens,
             remembered: Remembered::new(REMEMBERED),
             keys: ArcSwap::default(),
             version: AtomicI64::new(i64::MIN),
@@ -112,19 +124,49 @@ impl Guard {
     /// # Errors
     /// It is not right, or that cannot be found out now.
     pub async fn verify(self: &Arc<Self>, credential: &str) -> Result<Arc<SignedIn>, Denial> {
-        let Some(id) = api_keys::id_of(credential) else { return Err(Denial::Invalid) };
-        if !self.keys.load().has(id) {
-            self.look_for_key().await?;
-        }
-        let who = Arc::new(self.by_key(id, credential).ok_or(Denial::Invalid)?);
+        let who = Arc::new(match api_keys::id_of(credential) {
+            Some(id) => self.verify_key(id, credential).await?,
+            None => self.verify_token(credential).await?,
+        });
         self.remembered.put(credential, who.clone());
         // It may have been revoked, and what is remembered gone through, before this was put there.
-        if !self.keys.load().has(id) {
-            self.remembered.forget(|other| other.key.as_deref() == Some(id));
+        if who.key.as_ref().is_some_and(|id| !self.keys.load().has(id)) {
+            self.remembered.forget(|other| other.key == who.key);
             return Err(Denial::Invalid);
         }
         self.note_use(&who);
         Ok(who)
+    }
+
+    async fn verify_key(self: &Arc<Self>, id: &str, credential: &str) -> Result<SignedIn, Denial> {
+        if !self.keys.load().has(id) {
+            self.look_for_key().await?;
+        }
+        self.by_key(id, credential).ok_or(Denial::Invalid)
+    }
+
+    /// Verifies a token of an issuer, in a task of its own: a fetch of keys goes on for the others
+    /// when its client goes away.
+    async fn verify_token(&self, credential: &str) -> Result<SignedIn, Denial> {
+        let (tokens, token) = (self.tokens.clone(), credential.to_owned());
+        let now_ms = self.clock.now_ms();
+        let verifying = self.runtime.spawn(async move { tokens.verify(&token, now_ms).await });
+        match verifying.await {
+            Ok(Ok(verified)) => {
+                let left_ms = u64::try_from(verified.expires_ms.saturating_sub(now_ms));
+                let left = left_ms.map_err(|_| Denial::Invalid)?;
+                Ok(self.signed_in(verified.principal, Some(Duration::from_millis(left)), None))
+            }
+            Ok(Err(Refusal::Invalid(reason))) => {
+                tracing::debug!(%reason, "a token was refused");
+                Err(Denial::Invalid)
+            }
+            Ok(Err(Refusal::Unavailable(why))) => {
+                tracing::debug!(%why, "a token could not be verified");
+                Err(Denial::Unavailable)
+            }
+            Err(_) => Err(Denial::Unavailable),
+        }
     }
 
     /// Who has this key; `None` when it is not known, is another one, or is over.
@@ -208,9 +250,9 @@ impl Guard {
         Ok(())
     }
 
-    /// Whether no key is known that can be used.
-    pub fn has_no_key(&self) -> bool {
-        self.keys.load().is_empty()
+    /// Whether there is no credential by which anybody could sign in.
+    pub fn is_closed(&self) -> bool {
+        self.keys.load().is_empty() && self.tokens.is_empty()
     }
 
     /// Notes the use of a key, once a minute.

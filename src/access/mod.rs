@@ -7,6 +7,7 @@ pub mod guard;
 pub mod key_ring;
 mod known_keys;
 mod remembered;
+pub mod tokens;
 pub mod visible;
 
 pub use guard::{Denial, Guard, SignedIn};

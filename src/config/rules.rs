@@ -26,7 +26,7 @@ const A_DAY_MS: u64 = 86_400_000;
 const A_YEAR_SECONDS: u64 = 31_536_000;
 
 /// Every key, in the order of `config.example.toml`.
-pub const RULES: [(&str, SettingRule); 57] = [
+pub const RULES: [(&str, SettingRule); 73] = [
     ("server.bind", Text("an address and a port, such as 127.0.0.1:8080 or [::1]:8080")),
     ("server.workers", Whole(0..=1_024)),
     ("server.max_connections", Whole(1..=10_000_000)),
@@ -86,6 +86,22 @@ pub const RULES: [(&str, SettingRule); 57] = [
     ("lists.page_bytes", Whole(0..=MANY)),
     ("auth.sign_in", OneOf(&["on", "off"])),
     ("auth.audit_log_days", Whole(1..=36_500)),
+    ("auth.secret", Text("a text of at least 32 bytes")),
+    ("auth.secret_file", Text("the path of a file with a text of at least 32 bytes")),
+    ("auth.issuer", Text("the claim iss of the provider's tokens, mostly a URL")),
+    ("auth.audience", Text("a value that the claim aud contains")),
+    ("auth.jwks_url", Text("a URL that begins with https://")),
+    ("auth.keys", Text("public keys as PEM, JWK or JWKS, or a text of at least 32 bytes")),
+    ("auth.keys_file", Text("the path of a file with keys")),
+    ("auth.algorithms", Text("names such as ES256, RS256, separated by commas")),
+    ("auth.token_type", Text("a type such as at+jwt")),
+    ("auth.leeway_seconds", Whole(0..=300)),
+    ("auth.without_facilities", OneOf(&["refuse", "all"])),
+    ("auth.roles", Text("a table, or pairs such as blood-viewers=viewer, blood-admins=admin")),
+    ("auth.claims.role", Text("a claim, or a path such as realm_access.roles")),
+    ("auth.claims.facilities", Text("a claim, or a path such as realm_access.facilities")),
+    ("auth.claims.facility_pattern", Text("a text with {}, such as facility:{}")),
+    ("auth.claims.facilities_are", OneOf(&["ids", "keys"])),
     ("audit.interval_ms", Whole(0..=A_DAY_MS)),
     ("audit.sample", Whole(1..=10_000)),
     ("log.format", OneOf(&["json", "pretty"])),
@@ -144,11 +160,21 @@ pub fn from_environment(key: &str, text: &str, name: &str) -> Result<ValueKind, 
 }
 
 fn check(key: &str, value: &ValueKind, origin: &str) -> Result<(), SettingsError> {
+    check_as(key, key, value, origin)
+}
+
+/// Checks the value of a key that stands in several places; `shown` is what the error calls it.
+pub fn check_as(
+    shown: &str,
+    key: &str,
+    value: &ValueKind,
+    origin: &str,
+) -> Result<(), SettingsError> {
     match rule(key) {
         None => Err(unknown(key, origin)),
         Some(rule) if rule.allows(value) => Ok(()),
         Some(rule) => Err(SettingsError::new(
-            key,
+            shown,
             &ShownSetting(key, value),
             &format!("must be {rule} ({origin})"),
         )),
@@ -195,6 +221,7 @@ struct ShownSetting<'a>(&'a str, &'a ValueKind);
 impl fmt::Display for ShownSetting<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.1 {
+            _ if matches!(self.0, "auth.secret" | "auth.keys") => f.write_str("***"),
             ValueKind::String(text) if matches!(self.0, "database.url" | "database.read_url") => {
                 write!(f, "{:?}", redacted(text))
             }

@@ -1,6 +1,11 @@
 use std::{collections::BTreeSet, io::Write};
 
-use super::{rules::RULES, *};
+use super::{
+    auth::{ClaimSettings, IssuerSettings, Secret},
+    rules::RULES,
+    *,
+};
+use crate::domain::access::Role;
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 const DOCUMENT: &str = include_str!("../../docs/configuration.md");
@@ -29,18 +34,25 @@ fn uncommented() -> String {
 }
 
 fn is_key(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b == b'.')
 }
 
 fn keys_of(toml: &str) -> BTreeSet<String> {
     let source = config::File::from_str(toml, config::FileFormat::Toml);
     let sections = config::Source::collect(&source).unwrap();
-    let keys = |(section, value): (String, config::Value)| {
-        let keys: Vec<String> =
-            value.into_table().unwrap().into_keys().map(|key| format!("{section}.{key}")).collect();
-        keys
-    };
-    sections.into_iter().flat_map(keys).collect()
+    sections.into_iter().flat_map(|(section, value)| paths(section, value)).collect()
+}
+
+/// The paths of all keys in a table and in those within it.
+fn paths(path: String, value: config::Value) -> Vec<String> {
+    match value.into_table() {
+        Ok(table) => {
+            let inner =
+                |(key, value): (String, config::Value)| paths(format!("{path}.{key}"), value);
+            table.into_iter().flat_map(inner).collect()
+        }
+        Err(_) => vec![path],
+    }
 }
 
 #[test]
@@ -52,7 +64,24 @@ fn the_example_shows_the_defaults_and_sets_nothing() {
     defaults.rebuild.cron = defaults.rebuild_cron().map(str::to_owned);
     defaults.redis.url = Some("redis://127.0.0.1:6379".into());
     defaults.database.schema = Some("facility_summary".into());
-    assert_eq!(load(&uncommented(), &[]), Ok(defaults));
+    defaults.auth.sign_in = Some(Switch::On);
+    defaults.auth.secret = Some(Secret::new("write-a-secret-of-at-least-32-bytes-here"));
+    defaults.auth.main = IssuerSettings {
+        issuer: Some("https://login.example/realms/blood".into()),
+        jwks_url: Some("https://login.example/realms/blood/keys".into()),
+        algorithms: Some("ES256, RS256, PS256, EdDSA".into()),
+        token_type: Some("at+jwt".into()),
+        roles: Some([("blood-viewers".to_owned(), Role::Viewer)].into()),
+        ..IssuerSettings::default()
+    };
+    defaults.auth.main.claims.facility_pattern = Some("facility:{}".into());
+    // Only one of the keys that stand for the same may be set.
+    let is_other = |line: &&str| {
+        ["secret_file = ", "keys = ", "keys_file = "].iter().any(|key| line.starts_with(key))
+    };
+    let uncommented = uncommented();
+    let lines: Vec<&str> = uncommented.lines().filter(|line| !is_other(line)).collect();
+    assert_eq!(load(&lines.join("\n"), &[]), Ok(defaults));
     assert_eq!(load(EXAMPLE, &[]), Ok(Settings::default()));
 }
 
@@ -61,6 +90,13 @@ fn every_setting_is_in_the_list_in_the_example_and_in_the_document() {
     let listed: BTreeSet<String> = RULES.iter().map(|(key, _)| (*key).to_owned()).collect();
     assert_eq!(keys_of(&uncommented()), listed);
     let shown = format!("{:?}", fields::<Settings>());
+    let mut known: BTreeSet<String> = fields::<IssuerSettings>();
+    known.remove("claims");
+    known.extend(["sign_in", "audit_log_days", "secret", "secret_file"].map(str::to_owned));
+    known.extend(fields::<ClaimSettings>().into_iter().map(|key| format!("claims.{key}")));
+    let keys: BTreeSet<String> =
+        listed.iter().filter_map(|key| Some(key.strip_prefix("auth.")?.to_owned())).collect();
+    assert_eq!(keys, known, "auth");
     for section in fields::<Settings>() {
         let keys: BTreeSet<String> = listed
             .iter()
@@ -76,7 +112,6 @@ fn every_setting_is_in_the_list_in_the_example_and_in_the_document() {
             "refresh" => fields::<RefreshSettings>(),
             "rebuild" => fields::<RebuildSettings>(),
             "lists" => fields::<ListsSettings>(),
-            "auth" => fields::<AuthSettings>(),
             "audit" => fields::<AuditSettings>(),
             "log" => fields::<LogSettings>(),
             other => panic!("the section {other} of {shown} is new: add it here"),

@@ -14,7 +14,7 @@ use tokio::{runtime::Handle, task::JoinHandle};
 
 use super::{Core, StartError, replica_link::Running};
 use crate::{
-    access::Guard,
+    access::{Guard, tokens::Tokens},
     config::{Settings, SettingsError, sources::SourcesSettings},
     http,
     http::state::AppState,
@@ -34,7 +34,6 @@ use crate::{
         },
         refresh::{coalescer::RefreshCoalescer, lease::RefreshLeases},
     },
-    store,
     store::sqlite::server_lock,
 };
 
@@ -110,7 +109,7 @@ impl Application {
         };
         let comparison =
             settings.sources.as_ref().map(|sources| comparison(&core, sources, &drain));
-        let guard = guard(&core).await.map_err(failed)?;
+        let guard = guard(&core, &drain).await?;
         let jobs = start_jobs(&core, &drain, comparison.clone(), guard.clone()).await?;
         let proof = shared_proof(&core, &reads, &drain);
         let lists = lists(&settings, &reads, &proof, &drain);
@@ -337,18 +336,25 @@ async fn start_jobs(
 }
 
 /// What verifies credentials, with all keys; `None` where there is no sign-in.
-async fn guard(core: &Core) -> store::Result<Option<Arc<Guard>>> {
+async fn guard(core: &Core, drain: &Drain) -> Result<Option<Arc<Guard>>, StartError> {
     if !core.settings.auth.is_on() {
         return Ok(None);
     }
-    let guard = Guard::new(core.store.clone(), core.directory.clone(), core.clock.clone());
-    guard.follow().await?;
-    if guard.has_no_key() {
+    let tokens = Arc::new(Tokens::open(&core.settings.auth)?);
+    let (store, directory, clock) =
+        (core.store.clone(), core.directory.clone(), core.clock.clone());
+    let guard = Guard::new(store, directory, clock, tokens.clone());
+    guard.follow().await.map_err(|source| StartError::Store {
+        url: crate::config::redacted(&core.settings.database.url),
+        source,
+    })?;
+    if guard.is_closed() {
         tracing::warn!(
             "nobody can sign in yet: make a key with `facility-summary key add --role admin --name \
              NAME`"
         );
     }
+    tokio::spawn(tokens.keep_current(drain.stop.clone()));
     Ok(Some(Arc::new(guard)))
 }
 

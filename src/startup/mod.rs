@@ -3,6 +3,7 @@
 
 mod application;
 mod replica_link;
+pub mod signals;
 
 use std::{
     sync::{

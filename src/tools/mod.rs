@@ -6,6 +6,7 @@ pub mod estimate;
 pub mod generate;
 pub mod import;
 pub mod key;
+pub mod token;
 
 /// The number, with the words for one or for several, such as `1 row has` or `2 rows have`.
 pub fn counted(number: u64, one: &str, several: &str) -> String {

@@ -1,5 +1,6 @@
 //! Sign-in: who may do what, and that nobody else may.
 
+mod by_token;
 mod events;
 mod keys;
 mod lists;

@@ -54,5 +54,6 @@ mod sources;
 mod stampede;
 mod steps;
 mod store_contract;
+mod tokens;
 mod two_servers;
 mod zones;

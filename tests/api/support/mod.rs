@@ -3,6 +3,7 @@
 
 pub mod events;
 pub mod faketime;
+pub mod openid;
 pub mod outside;
 pub mod plain_sql;
 pub mod postgres;
