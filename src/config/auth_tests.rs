@@ -115,7 +115,7 @@ const BAD: &[(&str, &str)] = &[
         "issuer = \"https://a.example\"\nclaims.facility_pattern = \"facility:\"",
         "auth.claims.facility_pattern = facility:: must have {} once",
     ),
-    ("claims.roles = \"a\"", "auth.claims.roles is unknown: the keys of auth are secret, "),
+    ("claims.roles = \"a\"", "auth.claims.roles is unknown: the keys of auth are sign_in, "),
     ("roles.a = \"vewer\"", "auth.roles.\"a\" = vewer: must be one of viewer, operator, admin"),
     ("roles.a = 7", "auth.roles.\"a\" = integer: must be one of viewer"),
     ("roles = \"viewer\"", "auth.roles = viewer: must be pairs such as"),
