@@ -22,6 +22,7 @@ async fn operations(service: &Service, world: &World) -> Vec<(Method, String, Ve
             .replace("{facility_id}", &world.facility.to_string())
             .replace("{blood_bank_id}", &world.bank.to_string())
             .replace("{run_id}", &world.bank.to_string())
+            .replace("{id}", "0a1b2c3d4e5f")
             .replace("{date}", "today");
         assert!(!path.contains('{'), "{path}: fill in the new path parameter here");
         for (method, operation) in item.as_object().expect("operations") {
