@@ -21,7 +21,7 @@ use super::{
     migrate::migrate,
     pool::PrimaryPool,
     requirements::check_server,
-    server_history, session,
+    session,
 };
 use crate::{
     config::{DatabaseSettings, redacted},
@@ -59,10 +59,12 @@ pub(super) async fn connect(
 ) -> Result<(PrimaryPool, Vec<String>)> {
     let options = options(settings, &settings.url)?;
     let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
-    let (settings, narrow) =
-        &connection_limit::fitted(settings, &options, acquire_timeout.min(EXPLAINED_WITHIN))
-            .await?;
-    let liveness = Arc::new(Liveness::start(options.clone(), home.clone(), acquire_timeout).await);
+    // Both at the same time, since the server may be far away.
+    let (fitted, liveness) = tokio::join!(
+        connection_limit::fitted(settings, &options, acquire_timeout.min(EXPLAINED_WITHIN)),
+        Liveness::start(options.clone(), home.clone(), acquire_timeout)
+    );
+    let ((settings, narrow), liveness) = (&fitted?, Arc::new(liveness));
     let regained = liveness.regained();
     // Behind a proxy or a host name, a connection may lead to a demoted server, or to one that
     // never was the primary.
@@ -91,13 +93,12 @@ pub(super) async fn connect(
     sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
     let schema = home.schema(&mut connection).await?;
     let migrated = migrate(&mut connection, &schema).await;
-    let lacking = server_history::limits(&mut connection).await;
     home.warn_of_other_creators(&mut connection).await?;
     // Closed, not given back, because it has another time-out than the other connections.
     connection.close().await?;
-    migrated?;
+    let lacking = migrated?;
     pool.fill().await;
-    Ok((pool, narrow.iter().cloned().chain(lacking?).collect()))
+    Ok((pool, narrow.iter().cloned().chain(lacking).collect()))
 }
 
 /// A pool for a standby. It connects when it is first used; each use may take `timeout` at most.

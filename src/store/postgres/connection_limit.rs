@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions, Connection, Row, postgres::PgConnectOptions};
 
 use crate::{
     config::DatabaseSettings,
@@ -62,8 +62,10 @@ pub(super) async fn fitted(
 /// The lower of both limits, with whose it is.
 async fn limit(options: &PgConnectOptions) -> Result<Option<(String, u32)>> {
     let mut connection = options.connect().await?;
+    // Without a parameter, so in one round trip.
+    let row = sqlx::raw_sql(LIMITS).fetch_one(&mut connection).await?;
     let (role, of_role, of_database): (String, Option<i32>, Option<i32>) =
-        sqlx::query_as(LIMITS).fetch_one(&mut connection).await?;
+        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     connection.close().await?;
     let limits = [(format!("the role {role}"), of_role), ("the database".to_owned(), of_database)];
     let limits = limits.into_iter().filter_map(|(whose, limit)| Some((whose, limit?)));

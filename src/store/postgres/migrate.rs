@@ -25,12 +25,12 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 });
 
 /// Brings the tables in this schema, which the session uses, up to date. The statements over this
-/// connection must have no time-out.
+/// connection must have no time-out. Returns what the service does without on this server.
 ///
 /// # Errors
 /// `Migration` when the database cannot hold our texts, belongs to another program, or was migrated
 /// by a newer release. Nothing is changed then.
-pub(crate) async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<()> {
+pub(crate) async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<Vec<String>> {
     // The driver uses the same lock, so a release that leaves locking to the driver waits as well.
     // The lock is held beyond the commit, because the next process has to see all of it.
     connection.lock().await.map_err(migrate_error)?;
@@ -41,7 +41,7 @@ pub(crate) async fn migrate(connection: &mut PgConnection, schema: &str) -> Resu
     let migrated = migrated.await;
     match connection.unlock().await {
         // The server releases the lock when the connection closes.
-        Err(error) => migrated.and(Err(migrate_error(error))),
+        Err(error) => migrated.and_then(|_| Err(migrate_error(error))),
         Ok(()) => migrated,
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! The functions lie in the database, so that all servers on it are in one epoch.
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::session::BEGIN;
 use crate::store::Result;
@@ -65,16 +65,13 @@ impl Answer {
         }
     }
 
-    /// Whether the other answer is in its place.
-    async fn is_replaced(&self, connection: &mut PgConnection) -> Result<bool> {
-        Ok(sqlx::query_scalar(
-            "SELECT pg_catalog.strpos(pg_get_functiondef(to_regprocedure($1::text)::oid), \
-             $2::text) = 0",
+    /// An expression for whether the other answer is in its place.
+    fn is_replaced(&self) -> String {
+        format!(
+            "pg_catalog.strpos(pg_get_functiondef(to_regprocedure('{}()'::text)::oid), \
+             '{}'::text) = 0",
+            self.function, self.sign
         )
-        .bind(format!("{}()", self.function))
-        .bind(self.sign)
-        .fetch_one(connection)
-        .await?)
     }
 
     fn definition(&self, is_given: bool) -> String {
@@ -93,24 +90,31 @@ fn is_a_refusal(code: Option<&str>) -> bool {
     !matches!(code.and_then(|code| code.get(..2)), Some("08" | "25" | "40" | "53" | "57" | "58"))
 }
 
-/// Lets each function ask what this server answers. Only one process at a time may do this.
-pub(super) async fn settle(connection: &mut PgConnection) -> Result<()> {
-    for answer in &ANSWERS {
+/// Lets each function ask what this server answers. Only one process at a time may do this. Returns
+/// what the server refuses, each with what is lost, and logs it.
+///
+/// Where nothing was refused before, it takes two round trips: the server may be far away.
+pub(super) async fn settle(connection: &mut PgConnection) -> Result<Vec<String>> {
+    let columns = ANSWERS.each_ref().map(Answer::is_replaced).join(", ");
+    let row = sqlx::raw_sql(AssertSqlSafe(format!("SELECT {columns}"))).fetch_one(&mut *connection);
+    let row = row.await?;
+    let mut is_replaced = Vec::new();
+    for nth in 0..ANSWERS.len() {
+        is_replaced.push(row.try_get::<bool, _>(nth)?);
+    }
+    let ask = "SELECT server_timeline(), server_identifier()";
+    if !is_replaced.contains(&true) && sqlx::raw_sql(ask).execute(&mut *connection).await.is_ok() {
+        return Ok(Vec::new());
+    }
+    let mut limits = Vec::new();
+    for (answer, is_replaced) in ANSWERS.iter().zip(is_replaced) {
         let is_given = answer.is_given(connection).await?;
-        if answer.is_replaced(connection).await? == is_given {
+        if is_replaced == is_given {
             let mut tx = connection.begin_with(BEGIN).await?;
             sqlx::raw_sql(AssertSqlSafe(answer.definition(is_given))).execute(&mut *tx).await?;
             tx.commit().await?;
         }
-    }
-    Ok(())
-}
-
-/// What the server refuses, each with what is lost. Logs it.
-pub(super) async fn limits(connection: &mut PgConnection) -> Result<Vec<String>> {
-    let mut limits = Vec::new();
-    for answer in &ANSWERS {
-        if answer.is_replaced(connection).await? {
+        if !is_given {
             tracing::warn!("{}", answer.lost);
             limits.push(answer.lost.to_owned());
         }

@@ -226,7 +226,7 @@ impl Site {
         sqlx::query(AssertSqlSafe(begin)).execute(&mut self.connection).await?;
         let migrated = migrate::migrate(&mut self.connection, &self.parties.schema).await;
         sqlx::query("RESET ROLE").execute(&mut self.connection).await?;
-        migrated
+        migrated.map(drop)
     }
 
     /// Runs steps in one transaction.
