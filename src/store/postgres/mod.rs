@@ -275,7 +275,7 @@ impl Store for PostgresStore {
         Ok(())
     }
 
-    async fn note_triggers(&self, fingerprint: &str) -> Result<()> {
+    async fn note_triggers(&self, fingerprint: Option<&str>) -> Result<()> {
         triggers::note(&self.pool, fingerprint).await
     }
 

@@ -69,9 +69,9 @@ pub(super) async fn see(
     Ok(())
 }
 
-pub(super) async fn note(pool: &PrimaryPool, fingerprint: &str) -> Result<()> {
-    let (own, mapped) = match fingerprint.split_once(' ') {
-        Some((own, mapped)) => (own, Some(mapped)),
+pub(super) async fn note(pool: &PrimaryPool, fingerprint: Option<&str>) -> Result<()> {
+    let (own, mapped) = match fingerprint.and_then(|both| both.split_once(' ')) {
+        Some((own, mapped)) => (Some(own), Some(mapped)),
         None => (fingerprint, None),
     };
     sqlx::query(include_str!("../../../sql/postgres/note_triggers.sql"))

@@ -1,0 +1,68 @@
+//! What makes rows appear or disappear, or mean something else, past all triggers: when it is over,
+//! or seen, every figure is read anew before anything is proven.
+
+use super::{MARKS, agrees, is_noticed, own, triggers, watched};
+use crate::{
+    sources::{MAPPING, now},
+    support::{Service, outside::Outside, wait_until},
+};
+
+/// The triggers' fingerprint, as a number.
+const FINGERPRINT: &str = "SELECT ('x' || left(fingerprint, 15))::bit(60)::bigint FROM \
+                           facility_summary.mapped_triggers";
+
+/// Makes something that the triggers do not notice, has it read, and undoes it.
+async fn comes_and_goes(service: &Service, sql: &mut Outside, come: &str, go: &str) {
+    let before = sql.number(own(1)[0].clone()).await;
+    sql.run(come).await;
+    wait_until("it is said that triggers are off", async || {
+        triggers(service).await["state"] != "up"
+    })
+    .await;
+    let meanwhile = sql.number(own(1)[0].clone()).await;
+    assert_ne!(meanwhile, before, "{come}");
+    assert_eq!(now(service, "1").await["total_stock"], meanwhile, "{come}");
+    sql.run(go).await;
+    is_noticed(service).await;
+    agrees(service, sql, go).await;
+    wait_until("no mark is left", async || sql.number(MARKS).await == 0).await;
+}
+
+/// Twice, since the second time leaves no trace in the catalogue.
+#[tokio::test]
+async fn a_table_that_inherited_for_a_while_leaves_no_rows_behind() {
+    let (service, mut sql) = watched(MAPPING).await;
+    for _ in 0..2 {
+        comes_and_goes(
+            &service,
+            &mut sql,
+            "CREATE TABLE public.bag_import () INHERITS (public.bag); GRANT SELECT ON \
+             public.bag_import TO PUBLIC; INSERT INTO public.bag_import (store_id, abo, rh) SELECT \
+             1, 'O', '+' FROM generate_series(1, 100)",
+            "DROP TABLE public.bag_import",
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_gets_its_name_back_is_read_anew() {
+    let (service, mut sql) = watched(MAPPING).await;
+    sql.run(
+        "CREATE TABLE public.bag2 (LIKE public.bag INCLUDING ALL); GRANT SELECT ON public.bag2 TO \
+         PUBLIC",
+    )
+    .await;
+    let (there, back) = (
+        "BEGIN; ALTER TABLE public.bag RENAME TO bag_old; ALTER TABLE public.bag2 RENAME TO bag; \
+         COMMIT",
+        "BEGIN; ALTER TABLE public.bag RENAME TO bag2; ALTER TABLE public.bag_old RENAME TO bag; \
+         COMMIT",
+    );
+    comes_and_goes(&service, &mut sql, there, back).await;
+    // Also where no drain snapshot has shown it meanwhile.
+    let before = sql.number(FINGERPRINT).await;
+    sql.run(there).await;
+    sql.run(back).await;
+    assert_ne!(sql.number(FINGERPRINT).await, before);
+}
