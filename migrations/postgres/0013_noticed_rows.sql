@@ -9,6 +9,10 @@ CREATE TABLE noticed_rows (mark text NOT NULL, noted text[] NOT NULL);
 -- triggers leave spare marks.
 ALTER TABLE noticed_rows ALTER COLUMN noted SET STORAGE EXTERNAL;
 
+-- Without a key the server refuses to delete rows while a publication has the table: as one FOR ALL TABLES has.
+ALTER TABLE noticed_rows REPLICA IDENTITY FULL;
+ALTER TABLE spare_marks REPLICA IDENTITY FULL;
+
 -- As before, but `stamp` is another as well after each change of the table's own row in pg_class: where a table began to inherit from it, or it had another
 -- name, rows were there that passed the triggers by, although all is as before now.
 CREATE OR REPLACE VIEW mapped_trigger AS
