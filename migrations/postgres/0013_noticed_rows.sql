@@ -14,7 +14,8 @@ ALTER TABLE noticed_rows REPLICA IDENTITY FULL;
 ALTER TABLE spare_marks REPLICA IDENTITY FULL;
 
 -- As before, but `stamp` is another as well after each change of the table's own row in pg_class: where a table began to inherit from it, or it had another
--- name, rows were there that passed the triggers by, although all is as before now.
+-- name, rows were there that passed the triggers by, although all is as before now. It holds the labels
+-- of enums, too: the same rows mean something else under others.
 CREATE OR REPLACE VIEW mapped_trigger AS
 WITH RECURSIVE part AS (
     SELECT watch.schema_name, watch.tab, watch.suffix, c.oid AS rel
@@ -41,7 +42,12 @@ SELECT part.rel, part.suffix, should.event,
        pg_catalog.concat_ws('|'::text, t.xmin::text, t.tgenabled::text, p.xmin::text, c.oid::text, c.xmin::text, c.relfilenode::text,
            CASE WHEN should.event = 'row' THEN
                (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' '::text, a.attnum::text, a.attname::text, a.atttypid::text), ','::text ORDER BY a.attnum)
-                  FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0::smallint AND NOT a.attisdropped) END) AS stamp
+                  FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0::smallint AND NOT a.attisdropped) END,
+           CASE WHEN should.event = 'row' THEN
+               (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' '::text, e.oid::text, e.enumlabel::text), ','::text ORDER BY e.enumtypid, e.enumsortorder)
+                  FROM pg_enum e WHERE e.enumtypid IN (
+                      SELECT pg_catalog.unnest(ARRAY[a.atttypid, kind.typelem, kind.typbasetype]) FROM pg_attribute a JOIN pg_type kind ON kind.oid = a.atttypid
+                       WHERE a.attrelid = c.oid AND a.attnum > 0::smallint AND NOT a.attisdropped)) END) AS stamp
 FROM part
 JOIN mapped_watch watch ON watch.suffix = part.suffix
 CROSS JOIN (VALUES ('insert', 4::smallint, NULL::name, 'new_rows'::name), ('update', 16, 'old_rows', 'new_rows'), ('delete', 8, 'old_rows', NULL),
@@ -52,3 +58,16 @@ LEFT JOIN pg_namespace space ON space.oid = c.relnamespace
 LEFT JOIN pg_trigger t ON t.tgrelid = part.rel AND t.tgname = pg_catalog.concat_ws('_'::text, 'facility_summary'::text, should.event, part.suffix)::name
 LEFT JOIN pg_trigger row_trigger ON row_trigger.tgrelid = part.rel AND row_trigger.tgname = pg_catalog.concat_ws('_'::text, 'facility_summary_row'::text, part.suffix)::name
 LEFT JOIN pg_proc p ON p.oid = t.tgfoid;
+
+-- Whether the mapping calls functions of the owner's. They, or what they call, may be replaced, and then mean something else.
+ALTER TABLE fleet ADD COLUMN mapped_calls boolean NOT NULL DEFAULT true;
+CREATE OR REPLACE VIEW mapped_triggers AS
+SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(w.tab, w.name, w.wrong) ORDER BY w.tab, w.name) FILTER (WHERE w.wrong IS NOT NULL), '[]'::jsonb) AS off,
+       pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(';'::text,
+           pg_catalog.string_agg(pg_catalog.concat_ws(' '::text, w.tab, w.name, w.stamp), ','::text ORDER BY w.tab, w.name),
+           (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' '::text, p.oid::text, p.xmin::text), ','::text ORDER BY p.oid)
+              FROM pg_proc p JOIN pg_namespace space ON space.oid = p.pronamespace
+             WHERE EXISTS (SELECT 1 FROM fleet WHERE mapped_calls) AND NOT pg_catalog.starts_with(space.nspname::text, 'pg_'::text)
+               AND space.nspname <> 'information_schema'::name
+               AND space.oid <> (SELECT home.relnamespace FROM pg_class home WHERE home.oid = 'summary_marks'::regclass::oid))), 'UTF8'::name)), 'hex'::text) AS fingerprint
+FROM mapped_trigger AS w;

@@ -15,8 +15,23 @@ use crate::store::{Result, TriggerOff, Triggers};
 /// What puts triggers on mapped tables right.
 const INSTALL: &str = "facility-summary adopt install";
 
-/// The triggers as a drain snapshot shows them.
-pub(super) fn of_look(row: &PgRow, mapping: Option<&Mapping>) -> Result<Triggers> {
+/// The triggers as a drain snapshot shows them. Where what is mapped means something else than in
+/// the snapshot before, everything is to be marked once more: another server may have had it marked
+/// already, and this one has derived days with the earlier meaning since.
+pub(super) async fn see_look(
+    pool: &PrimaryPool,
+    row: &PgRow,
+    mapping: Option<&Mapping>,
+) -> Result<Triggers> {
+    let mut triggers = of_look(row, mapping)?;
+    if pool.meaning().see(row.try_get("mapped_now")?) && triggers.are_trusted() {
+        note(pool, None).await?;
+        triggers.seen = None;
+    }
+    Ok(triggers)
+}
+
+fn of_look(row: &PgRow, mapping: Option<&Mapping>) -> Result<Triggers> {
     let mut triggers = Triggers {
         off: off(row, "triggers_off")?,
         fingerprint: row.try_get("triggers_now")?,

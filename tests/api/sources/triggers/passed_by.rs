@@ -1,7 +1,7 @@
 //! What makes rows appear or disappear, or mean something else, past all triggers: when it is over,
 //! or seen, every figure is read anew before anything is proven.
 
-use super::{MARKS, agrees, is_noticed, own, triggers, watched};
+use super::{MARKS, agrees, is_noticed, own, shows, triggers, watched, watched_after};
 use crate::{
     sources::{MAPPING, now},
     support::{Service, outside::Outside, wait_until},
@@ -65,4 +65,47 @@ async fn a_table_that_gets_its_name_back_is_read_anew() {
     sql.run(there).await;
     sql.run(back).await;
     assert_ne!(sql.number(FINGERPRINT).await, before);
+}
+
+/// What other labels mean is in no row: nothing is written to the table.
+#[tokio::test]
+async fn labels_that_change_their_places_have_every_figure_read_anew() {
+    let (service, mut sql) = watched(MAPPING).await;
+    let before = now(&service, "1").await["total_stock"].clone();
+    sql.run(
+        "ALTER TYPE public.bag_state RENAME VALUE 'issued' TO 'other'; ALTER TYPE public.bag_state \
+         RENAME VALUE 'available' TO 'issued'; ALTER TYPE public.bag_state RENAME VALUE 'other' TO \
+         'available'",
+    )
+    .await;
+    let mut fresh = Outside::connect(service.database_url()).await;
+    agrees(&service, &mut fresh, "another meaning").await;
+    assert_ne!(fresh.number(own(1)[0].clone()).await, before.as_i64().expect("a number"));
+}
+
+/// The function that the mapping names, and one that it calls.
+#[tokio::test]
+async fn a_function_that_is_replaced_has_every_figure_read_anew() {
+    let mapping =
+        MAPPING.replacen("b.state IN ('available', 'reserved')", "public.usable(b.state)", 1);
+    assert_ne!(mapping, MAPPING);
+    let usable = |states: &str| {
+        format!(
+            "CREATE OR REPLACE FUNCTION public.state_counts(state public.bag_state) RETURNS \
+             boolean LANGUAGE sql STABLE AS $$ SELECT state::text = ANY (ARRAY[{states}]) $$"
+        )
+    };
+    let outer = "CREATE OR REPLACE FUNCTION public.usable(state public.bag_state) RETURNS boolean \
+                 LANGUAGE sql STABLE AS $$ SELECT public.state_counts(state) $$";
+    let made = format!("{}; {outer}", usable("'available', 'reserved'"));
+    let (service, mut sql) = watched_after(&mapping, &made).await;
+    agrees(&service, &mut sql, "the start").await;
+    sql.run(usable("'issued'")).await;
+    shows(&service, "1", &[1, 4, 1], "another function behind it").await;
+    sql.run(
+        "CREATE OR REPLACE FUNCTION public.usable(state public.bag_state) RETURNS boolean LANGUAGE \
+         sql STABLE AS $$ SELECT false $$",
+    )
+    .await;
+    shows(&service, "1", &[0, 4, 1], "another function").await;
 }

@@ -115,6 +115,12 @@ impl Plan {
         format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
     }
 
+    /// Whether the mapping calls functions other than the server's own. Those have a schema in
+    /// their names: the service finds no others.
+    pub fn calls_functions(&self) -> bool {
+        self.unseen.iter().any(|(_, name)| name.contains('.') && !name.starts_with("pg_catalog."))
+    }
+
     fn add(&mut self, list: &List, parsed: &Parsed, tables: &BTreeMap<TableName, Table>) {
         let kind = list.kind.as_str();
         for nested in &parsed.nested {
