@@ -15,7 +15,8 @@ ALTER TABLE spare_marks REPLICA IDENTITY FULL;
 
 -- As before, but `stamp` is another as well after each change of the table's own row in pg_class: where a table began to inherit from it, or it had another
 -- name, rows were there that passed the triggers by, although all is as before now. It holds the labels
--- of enums, too: the same rows mean something else under others.
+-- of enums, too: the same rows mean something else under others. A crash empties
+-- an unlogged table, so its stamp is of one run of the server: a crash of one session, after which the server goes on, resets the statistics.
 CREATE OR REPLACE VIEW mapped_trigger AS
 WITH RECURSIVE part AS (
     SELECT watch.schema_name, watch.tab, watch.suffix, c.oid AS rel
@@ -47,7 +48,10 @@ SELECT part.rel, part.suffix, should.event,
                (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' '::text, e.oid::text, e.enumlabel::text), ','::text ORDER BY e.enumtypid, e.enumsortorder)
                   FROM pg_enum e WHERE e.enumtypid IN (
                       SELECT pg_catalog.unnest(ARRAY[a.atttypid, kind.typelem, kind.typbasetype]) FROM pg_attribute a JOIN pg_type kind ON kind.oid = a.atttypid
-                       WHERE a.attrelid = c.oid AND a.attnum > 0::smallint AND NOT a.attisdropped)) END) AS stamp
+                       WHERE a.attrelid = c.oid AND a.attnum > 0::smallint AND NOT a.attisdropped)) END,
+           CASE WHEN c.relpersistence = 'u'::"char" THEN
+               pg_catalog.concat_ws(' '::text, extract(epoch FROM pg_catalog.pg_postmaster_start_time())::text,
+                                    extract(epoch FROM pg_catalog.pg_stat_get_bgwriter_stat_reset_time())::text) END) AS stamp
 FROM part
 JOIN mapped_watch watch ON watch.suffix = part.suffix
 CROSS JOIN (VALUES ('insert', 4::smallint, NULL::name, 'new_rows'::name), ('update', 16, 'old_rows', 'new_rows'), ('delete', 8, 'old_rows', NULL),

@@ -1,10 +1,14 @@
 //! What makes rows appear or disappear, or mean something else, past all triggers: when it is over,
 //! or seen, every figure is read anew before anything is proven.
 
-use super::{MARKS, agrees, is_noticed, own, shows, triggers, watched, watched_after};
+use std::process::Command;
+
+use super::{
+    MARKS, adopt, agrees, is_noticed, only_marks, own, shows, triggers, watched, watched_after,
+};
 use crate::{
-    sources::{MAPPING, now},
-    support::{Service, outside::Outside, wait_until},
+    sources::{HOSPITAL, MAPPING, now, sources_of},
+    support::{Service, outside::Outside, postgres::Postgres, wait_until},
 };
 
 /// The triggers' fingerprint, as a number.
@@ -108,4 +112,34 @@ async fn a_function_that_is_replaced_has_every_figure_read_anew() {
     )
     .await;
     shows(&service, "1", &[0, 4, 1], "another function").await;
+}
+
+/// The server empties the table when it recovers. No trigger fires then.
+#[tokio::test]
+async fn an_unlogged_table_that_a_crash_empties_is_warned_of_and_read_anew() {
+    let server = Postgres::start(&["fsync=on"]);
+    let url = server.fresh_database().await;
+    let mut sql = Outside::connect(&url).await;
+    sql.run(format!("{HOSPITAL}; ALTER TABLE public.bag SET UNLOGGED")).await;
+    let launch = Service::on(&url);
+    let file = sources_of(&launch);
+    std::fs::write(&file, MAPPING).expect("the folder can be written");
+    let launch = only_marks(launch.argument("--sources").argument(&file));
+    let warning = "public.bag is UNLOGGED: a crash of the server empties it";
+    assert!(adopt(&launch, &["check"]).await.contains(warning));
+    assert!(adopt(&launch, &["install"]).await.contains(warning));
+    let service = launch.start().await;
+    is_noticed(&service).await;
+    agrees(&service, &mut sql, "the start").await;
+    server.crash();
+    server.start_again();
+    let mut sql = Outside::connect(&url).await;
+    shows(&service, "1", &[0, 4, 1], "a crash of the server").await;
+    sql.run("INSERT INTO public.bag (store_id, abo, rh) VALUES (1, 'O', '+'); CHECKPOINT").await;
+    agrees(&service, &mut sql, "an insert").await;
+    // One session crashes, and the server goes on after a recovery.
+    let session = sql.number("SELECT pg_backend_pid()::bigint").await;
+    let killed = Command::new("kill").args(["-9", &session.to_string()]).status();
+    assert!(killed.expect("kill runs").success());
+    shows(&service, "1", &[0, 4, 1], "a crash of one session").await;
 }
