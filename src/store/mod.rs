@@ -139,7 +139,8 @@ pub trait Store:
     async fn compact_outbox(&self) -> Result<()>;
     /// Stores the `Triggers::fingerprint` of triggers that are complete, and leaves a mark of
     /// everything in the same transaction. Does neither when this fingerprint is stored already.
-    async fn note_triggers(&self, fingerprint: &str) -> Result<()>;
+    /// `None` forgets it, without a mark: triggers are off, and may come back as they were.
+    async fn note_triggers(&self, fingerprint: Option<&str>) -> Result<()>;
     /// Restores all triggers that are missing, off or altered. Returns false when there were none.
     /// Needs the rights of the tables' owner. On Postgres it waits for transactions that write
     /// these tables.

@@ -149,6 +149,10 @@ fn report(checked: &Checked) -> String {
     lines.join("\n") + "\n"
 }
 
+/// What is to be said of an unlogged table.
+const UNLOGGED: &str = "is UNLOGGED: a crash of the server empties it, without a trigger; after \
+                        each start of the server every figure is read anew";
+
 fn of_triggers(checked: &Result<TriggersChecked, String>, lines: &mut Vec<String>) {
     let of = match checked {
         Ok(of) => of,
@@ -158,6 +162,7 @@ fn of_triggers(checked: &Result<TriggersChecked, String>, lines: &mut Vec<String
     for (table, why) in &of.of_everybody {
         lines.push(format!("  each change of {table} counts for every facility: {why}"));
     }
+    lines.extend(of.unlogged.iter().map(|table| format!("  warning: {table} {UNLOGGED}")));
     for (list, name) in &of.unseen {
         lines.push(format!(
             "  {list} calls {name}: no trigger sees when its result changes; the next rebuild does"

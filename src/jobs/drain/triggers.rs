@@ -27,6 +27,8 @@ pub struct Unwatched {
 
 /// Triggers on mapped tables are asked for, and there are none.
 const NOT_INSTALLED: &str = "not_installed";
+/// The triggers on mapped tables were made for another mapping.
+const OF_ANOTHER_MAPPING: &str = "of_another_mapping";
 
 impl TriggerWatch {
     /// Whether triggers on mapped tables are asked for, and there are none.
@@ -49,7 +51,7 @@ impl Unwatched {
             "enabled_otherwise" => "enabled_otherwise",
             "altered" => "altered",
             NOT_INSTALLED => NOT_INSTALLED,
-            "of_another_mapping" => "of_another_mapping",
+            OF_ANOTHER_MAPPING => OF_ANOTHER_MAPPING,
             _ => "unsuitable_table",
         };
         let mut remedy = named(&triggers.off);
@@ -71,6 +73,12 @@ impl Unwatched {
 /// Whether the table itself cannot be watched, whatever its triggers are.
 fn is_of_the_table(off: &TriggerOff) -> bool {
     matches!(off.why.as_str(), "is_no_ordinary_table" | "has_inheriting_tables")
+}
+
+/// Whether the triggers themselves leave no marks. Otherwise they do, for another mapping than this
+/// server's: one that another server beside it may have.
+fn is_of_the_database(off: &TriggerOff) -> bool {
+    !matches!(off.why.as_str(), NOT_INSTALLED | OF_ANOTHER_MAPPING)
 }
 
 /// As in `blood_inventory: mark_insert, mark_row disabled`.
@@ -133,11 +141,19 @@ impl Drain {
         }
         let is_whole = now.is_none();
         self.watch.0.store(now.map(Arc::new));
+        if seen.triggers.off.iter().any(is_of_the_database) && seen.triggers.seen.is_some() {
+            // They may come back as they were, as a table does that gets its name back.
+            match self.store.note_triggers(None).await {
+                // Only of the SQLite file, which shows also what was undone.
+                Err(StoreError::Locked(_)) => {}
+                forgotten => forgotten?,
+            }
+        }
         let is_noted = seen.triggers.seen.as_ref() == Some(&seen.triggers.fingerprint);
         if !is_whole || is_noted {
             return Ok(false);
         }
-        match self.store.note_triggers(&seen.triggers.fingerprint).await {
+        match self.store.note_triggers(Some(&seen.triggers.fingerprint)).await {
             // Another program holds the SQLite file in a long write. The start does not wait for
             // that; the next snapshot tries again.
             Err(error @ StoreError::Locked(_)) => {

@@ -18,6 +18,7 @@ use super::{
     epoch::{IS_A_STANDBY, in_recovery},
     home::Home,
     liveness::Liveness,
+    meaning::Meaning,
     migrate::migrate,
     pool::PrimaryPool,
     requirements::check_server,
@@ -66,13 +67,15 @@ pub(super) async fn connect(
     );
     let ((settings, narrow), liveness) = (&fitted?, Arc::new(liveness));
     let regained = liveness.regained();
+    let meaning = Arc::new(Meaning::default());
+    let settled = meaning.clone();
     // Behind a proxy or a host name, a connection may lead to a demoted server, or to one that
     // never was the primary.
     let pool = limits(settings)
         .acquire_timeout(acquire_timeout)
         .after_connect(settle(home, true))
         .before_acquire(move |connection, meta| {
-            let outlived = meta.age > regained.borrow().elapsed();
+            let outlived = meta.age > regained.borrow().elapsed().min(settled.age());
             Box::pin(async move {
                 // The network may have dropped the connection silently. The test gets only a part
                 // of the time, so that the rest is enough for another connection.
@@ -86,7 +89,7 @@ pub(super) async fn connect(
     if let Err(error) = try_join_all((0..first).map(|_| pool.acquire())).await {
         return Err(explained(error, &options, home, settings).await);
     }
-    let pool = PrimaryPool::new(pool, liveness, settings);
+    let pool = PrimaryPool::new(pool, liveness, meaning, settings);
     check_server(&pool, settings).await?;
     // An index on a large table may take any time.
     let mut connection = pool.driver().acquire().await?;

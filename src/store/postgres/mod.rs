@@ -13,6 +13,7 @@ mod imports;
 mod instants;
 mod liveness;
 mod marks;
+mod meaning;
 pub(crate) mod migrate;
 pub(crate) mod move_schema;
 mod pool;
@@ -210,7 +211,7 @@ impl Store for PostgresStore {
             let is_superseded = mapping.latest.see(look.row.try_get("mapping_noted")?);
             self.registry.let_lead(!is_superseded);
         }
-        let triggers = triggers::of_look(&look.row, self.mapping.as_ref())?;
+        let triggers = triggers::see_look(&self.pool, &look.row, self.mapping.as_ref()).await?;
         self.statements.are_unwatched.store(triggers.sources_are_unwatched, Ordering::Relaxed);
         let stamp: Option<&str> = look.row.try_get("sources_stamp")?;
         let have_others: bool = look.row.try_get("sources_have_others")?;
@@ -275,7 +276,7 @@ impl Store for PostgresStore {
         Ok(())
     }
 
-    async fn note_triggers(&self, fingerprint: &str) -> Result<()> {
+    async fn note_triggers(&self, fingerprint: Option<&str>) -> Result<()> {
         triggers::note(&self.pool, fingerprint).await
     }
 

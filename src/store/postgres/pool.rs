@@ -21,7 +21,10 @@ use sqlx::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::liveness::{Deadline, Liveness, given_up};
+use super::{
+    liveness::{Deadline, Liveness, given_up},
+    meaning::Meaning,
+};
 use crate::config::DatabaseSettings;
 
 /// How much later than the server's own time-out an answer may be. The server's error comes first,
@@ -47,6 +50,7 @@ pub(super) struct PrimaryPool {
     /// connections while commits wait for a standby that is gone.
     places: Arc<Semaphore>,
     limits: Limits,
+    meaning: Arc<Meaning>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -67,14 +71,24 @@ fn places(connections: u32) -> u32 {
 
 impl PrimaryPool {
     /// Wraps the driver's pool. `settings` gives the limits.
-    pub fn new(pool: PgPool, liveness: Arc<Liveness>, settings: &DatabaseSettings) -> Self {
+    pub fn new(
+        pool: PgPool,
+        liveness: Arc<Liveness>,
+        meaning: Arc<Meaning>,
+        settings: &DatabaseSettings,
+    ) -> Self {
         let limits = Limits {
             statement: Duration::from_millis(settings.statement_timeout_ms) + LATE,
             acquire: Duration::from_millis(settings.acquire_timeout_ms),
             kept: settings.min_connections.min(settings.max_connections),
         };
         let places = Arc::new(Semaphore::new(places(settings.max_connections) as usize));
-        PrimaryPool { pool, liveness, places, limits }
+        PrimaryPool { pool, liveness, places, limits, meaning }
+    }
+
+    /// What prepared statements over these connections mean.
+    pub fn meaning(&self) -> &Meaning {
+        &self.meaning
     }
 
     /// Takes a connection, within the pool's own time-out.

@@ -15,8 +15,23 @@ use crate::store::{Result, TriggerOff, Triggers};
 /// What puts triggers on mapped tables right.
 const INSTALL: &str = "facility-summary adopt install";
 
-/// The triggers as a drain snapshot shows them.
-pub(super) fn of_look(row: &PgRow, mapping: Option<&Mapping>) -> Result<Triggers> {
+/// The triggers as a drain snapshot shows them. Where what is mapped means something else than in
+/// the snapshot before, everything is to be marked once more: another server may have had it marked
+/// already, and this one has derived days with the earlier meaning since.
+pub(super) async fn see_look(
+    pool: &PrimaryPool,
+    row: &PgRow,
+    mapping: Option<&Mapping>,
+) -> Result<Triggers> {
+    let mut triggers = of_look(row, mapping)?;
+    if pool.meaning().see(row.try_get("mapped_now")?) && triggers.are_trusted() {
+        note(pool, None).await?;
+        triggers.seen = None;
+    }
+    Ok(triggers)
+}
+
+fn of_look(row: &PgRow, mapping: Option<&Mapping>) -> Result<Triggers> {
     let mut triggers = Triggers {
         off: off(row, "triggers_off")?,
         fingerprint: row.try_get("triggers_now")?,
@@ -69,9 +84,9 @@ pub(super) async fn see(
     Ok(())
 }
 
-pub(super) async fn note(pool: &PrimaryPool, fingerprint: &str) -> Result<()> {
-    let (own, mapped) = match fingerprint.split_once(' ') {
-        Some((own, mapped)) => (own, Some(mapped)),
+pub(super) async fn note(pool: &PrimaryPool, fingerprint: Option<&str>) -> Result<()> {
+    let (own, mapped) = match fingerprint.and_then(|both| both.split_once(' ')) {
+        Some((own, mapped)) => (Some(own), Some(mapped)),
         None => (fingerprint, None),
     };
     sqlx::query(include_str!("../../../sql/postgres/note_triggers.sql"))

@@ -299,9 +299,9 @@ impl Store for SqliteStore {
             .map(drop)
     }
 
-    async fn note_triggers(&self, fingerprint: &str) -> Result<()> {
+    async fn note_triggers(&self, fingerprint: Option<&str>) -> Result<()> {
         let mut transaction = self.lock_file(self.write_timeout).await?;
-        if triggers::remember(&mut transaction, fingerprint).await? {
+        if triggers::remember(&mut transaction, fingerprint).await? && fingerprint.is_some() {
             triggers::mark_everything(&mut transaction).await?;
         }
         Ok(transaction.commit().await?)

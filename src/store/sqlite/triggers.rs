@@ -102,8 +102,11 @@ pub async fn look(connection: &mut SqliteConnection, seen: Option<String>) -> Re
     })
 }
 
-/// Stores the fingerprint. Returns false when it was stored already.
-pub async fn remember(connection: &mut SqliteConnection, fingerprint: &str) -> Result<bool> {
+/// Stores the fingerprint, or that there is none. Returns false when it was stored already.
+pub async fn remember(
+    connection: &mut SqliteConnection,
+    fingerprint: Option<&str>,
+) -> Result<bool> {
     let remember = sqlx::query("UPDATE fleet SET triggers_seen = $1 WHERE triggers_seen IS NOT $1")
         .bind(fingerprint);
     Ok(remember.execute(connection).await?.rows_affected() > 0)
@@ -153,7 +156,7 @@ pub async fn are_trusted(connection: &mut SqliteConnection) -> Result<bool> {
 /// Stores the fingerprint after the migrations, because they change the schema.
 pub async fn trust(connection: &mut SqliteConnection) -> Result<()> {
     let fingerprint = fingerprint(connection).await?;
-    remember(connection, &fingerprint).await.map(drop)
+    remember(connection, Some(&fingerprint)).await.map(drop)
 }
 
 #[cfg(test)]

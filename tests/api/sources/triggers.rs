@@ -5,6 +5,7 @@
 mod elsewhere;
 mod install;
 mod partitions;
+mod passed_by;
 mod snapshot;
 mod trouble;
 mod ways;

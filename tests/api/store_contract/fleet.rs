@@ -380,7 +380,7 @@ pub async fn triggers_that_were_off_are_put_back_and_noted_once_with_a_mark_of_e
         "{seen:?}"
     );
     let note = async |store: Arc<dyn Store>| {
-        store.note_triggers(&seen.triggers.fingerprint).await.unwrap()
+        store.note_triggers(Some(&seen.triggers.fingerprint)).await.unwrap()
     };
     all_at_once(16, note, db).await;
     let seen = look(db).await;

@@ -36,6 +36,8 @@ pub struct TriggersChecked {
     pub watched: Vec<String>,
     /// Those of them whose changes count for every facility, with the reason.
     pub of_everybody: Vec<(String, String)>,
+    /// Tables that a crash of the server empties.
+    pub unlogged: Vec<String>,
     /// Functions whose results change unseen, each with its list.
     pub unseen: Vec<(String, String)>,
 }

@@ -178,6 +178,17 @@ fn of_column(before: &Column, now: &[Column]) -> Vec<SourceChange> {
             found.type_name
         ));
     }
+    let kept = |of: &Column, other: &Column| -> Vec<String> {
+        of.labels.iter().filter(|label| other.labels.contains(label)).cloned().collect()
+    };
+    let now = kept(found, before);
+    if now != kept(before, found) {
+        differs(format!(
+            "{}, the type of {table_name}.{name}, has its labels in another order: {}",
+            found.type_name,
+            now.join(", ")
+        ));
+    }
     changes
 }
 

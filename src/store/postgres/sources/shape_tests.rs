@@ -68,4 +68,12 @@ fn labels_that_come_and_go_are_named() {
             "false date, the type of public.bag.status, has no label 'free' any more",
         ]
     );
+    assert_eq!(
+        texts(&[of(&["free", "used", "lost"])], &[of(&["used", "free", "new"])])[0],
+        "false date, the type of public.bag.status, has the new label 'new'"
+    );
+    assert_eq!(
+        texts(&[of(&["free", "used"])], &[of(&["used", "free"])]),
+        ["false date, the type of public.bag.status, has its labels in another order: used, free"]
+    );
 }

@@ -286,3 +286,25 @@ async fn triggers_of_an_installation_that_moved_are_named_and_made_anew() {
                 'facility_summary'::regnamespace";
     assert_eq!(sql.number(left).await, 0);
 }
+
+/// A publication of all tables has ours as well.
+#[tokio::test]
+async fn a_publication_of_all_tables_stops_no_drain() {
+    let (service, mut sql) = watched(MAPPING).await;
+    let without = "SELECT count(*) FROM pg_class c WHERE c.relnamespace = \
+                   'facility_summary'::regnamespace AND c.relkind IN ('r', 'p') AND c.relreplident \
+                   <> 'f' AND NOT EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND \
+                   CASE c.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END)";
+    assert_eq!(sql.number(without).await, 0, "tables of ours from which nothing can be deleted");
+    sql.run("CREATE PUBLICATION all_t FOR ALL TABLES").await;
+    sql.run("INSERT INTO public.bag (store_id, abo, rh) VALUES (1, 'O', '+')").await;
+    agrees(&service, &mut sql, "an insert").await;
+    sql.run("INSERT INTO facility_summary.spare_marks VALUES ('facility')").await;
+    wait_until("no mark is left", async || {
+        sql.number(MARKS).await + sql.number(SPARE_MARKS).await == 0
+    })
+    .await;
+    is_noticed(&service).await;
+}
+
+const SPARE_MARKS: &str = "SELECT count(*) FROM facility_summary.spare_marks";

@@ -12,6 +12,8 @@ use crate::store::{Result, postgres::json};
 pub(super) struct Table {
     /// `relkind`; empty where there is no such table.
     pub kind: String,
+    /// Whether it, or a part of it, is emptied by a crash of the server.
+    pub is_unlogged: bool,
     /// The type of each column, as SQL names it.
     pub types: BTreeMap<String, String>,
     /// The columns of each unique key that holds for all rows.
@@ -20,6 +22,11 @@ pub(super) struct Table {
 
 const LOOK: &str = "
     SELECT named.schema_name, named.tab, coalesce(c.relkind::text, ''::text) AS kind,
+           (WITH RECURSIVE part AS (
+                SELECT c.oid AS rel UNION SELECT below.inhrelid FROM part
+                JOIN pg_inherits below ON below.inhparent = part.rel)
+            SELECT coalesce(bool_or(p.relpersistence = 'u'::\"char\"), false) FROM part
+            JOIN pg_class p ON p.oid = part.rel) AS is_unlogged,
            (SELECT coalesce(pg_catalog.jsonb_object_agg(a.attname::text, \
                     format_type(a.atttypid, a.atttypmod)), '{}'::jsonb)
               FROM pg_attribute a
@@ -49,7 +56,8 @@ pub(super) async fn look_up(
         .map(|row| {
             let name = TableName { schema: row.try_get("schema_name")?, name: row.try_get("tab")? };
             let keys = json(row, "keys")?;
-            Ok((name, Table { kind: row.try_get("kind")?, types: json(row, "types")?, keys }))
+            let (kind, is_unlogged) = (row.try_get("kind")?, row.try_get("is_unlogged")?);
+            Ok((name, Table { kind, is_unlogged, types: json(row, "types")?, keys }))
         })
         .collect()
 }

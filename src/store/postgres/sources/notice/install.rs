@@ -30,6 +30,8 @@ pub struct Installed {
     pub watched: Vec<String>,
     /// Those whose changes count for every facility, with the reason.
     pub of_everybody: Vec<(String, String)>,
+    /// Tables that a crash of the server empties.
+    pub unlogged: Vec<String>,
     /// The schema.
     pub schema: String,
     /// The role that serves.
@@ -185,6 +187,7 @@ pub async fn install(
         made,
         watched: site.plan.watches.keys().map(ToString::to_string).collect(),
         of_everybody: everybody.map(|(table, why)| (table.to_string(), why.clone())).collect(),
+        unlogged: site.plan.unlogged,
         schema: site.parties.schema,
         role: site.parties.role,
     })

@@ -116,6 +116,7 @@ pub(super) async fn triggers_of(
     Ok(TriggersChecked {
         watched: plan.watches.keys().map(ToString::to_string).collect(),
         of_everybody: everybody.map(|(table, why)| (table.to_string(), why.clone())).collect(),
+        unlogged: plan.unlogged,
         unseen: plan.unseen,
     })
 }

@@ -34,6 +34,8 @@ pub(super) struct Plan {
     pub ways: BTreeMap<String, String>,
     /// Tables whose changes mark every facility, with the reason.
     pub everybody: BTreeMap<TableName, String>,
+    /// Tables that a crash of the server empties.
+    pub unlogged: Vec<String>,
     /// Functions whose results change unseen, each with its list.
     pub unseen: Vec<(String, String)>,
 }
@@ -96,7 +98,9 @@ impl Plan {
         }
         let names: BTreeSet<TableName> = lists.iter().flat_map(|(_, p)| all_tables(p)).collect();
         let tables = catalogue::look_up(connection, &names).await?;
-        let mut plan = Plan::default();
+        let unlogged = tables.iter().filter(|(_, table)| table.is_unlogged);
+        let unlogged = unlogged.map(|(name, _)| name.to_string()).collect();
+        let mut plan = Plan { unlogged, ..Plan::default() };
         for (list, parsed) in &lists {
             for name in all_tables(parsed) {
                 if let Some(why) = tables[&name].why_not(&name) {
@@ -113,6 +117,12 @@ impl Plan {
     pub fn id(&self, schema: &str) -> String {
         let text = format!("{schema} {:?} {:?}", self.watches, self.ways);
         format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
+    }
+
+    /// Whether the mapping calls functions other than the server's own. Those have a schema in
+    /// their names: the service finds no others.
+    pub fn calls_functions(&self) -> bool {
+        self.unseen.iter().any(|(_, name)| name.contains('.') && !name.starts_with("pg_catalog."))
     }
 
     fn add(&mut self, list: &List, parsed: &Parsed, tables: &BTreeMap<TableName, Table>) {

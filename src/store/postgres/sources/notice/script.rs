@@ -228,10 +228,11 @@ fn record(plan: &Plan, parties: &Parties) -> Step {
         format!(
             "{}\nDELETE FROM {schema}.mapped_watch;\nINSERT INTO {schema}.mapped_watch \
              (schema_name, tab, suffix, source) VALUES {};\nUPDATE {schema}.fleet SET \
-             mapped_plan = {}, mapped_seen = NULL;{}",
+             mapped_plan = {}, mapped_seen = NULL, mapped_calls = {};{}",
             as_role(parties),
             rows.join(", "),
             literal(&plan.id(&parties.schema)),
+            plan.calls_functions(),
             as_user(parties)
         ),
     )
