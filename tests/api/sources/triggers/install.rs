@@ -103,6 +103,18 @@ async fn what_sql_prints_does_what_install_and_remove_do() {
     assert_eq!(definitions(owner.database_url()), before);
 }
 
+#[tokio::test]
+async fn a_schema_whose_name_needs_quotes_is_left_as_it_was() {
+    let (owner, _, mut sql, role) = of_two_roles().await;
+    sql.run("ALTER SCHEMA public RENAME TO \"Blut-Bank\"").await;
+    let mapping = MAPPING.replace("public.", "\\\"Blut-Bank\\\".");
+    std::fs::write(sources_of(&owner), mapping).expect("the folder can be written");
+    let before = definitions(owner.database_url());
+    adopt(&owner, &["install", "--role", &role]).await;
+    adopt(&owner, &["remove"]).await;
+    assert_eq!(definitions(owner.database_url()), before);
+}
+
 /// Rights that somebody gave to a role that has tables of its own stay, and so do objects of others
 /// in our schema.
 #[tokio::test]

@@ -47,7 +47,7 @@ const RIGHTS: &str = "
     FROM pg_roles r
     CROSS JOIN LATERAL (
         SELECT NULL::text AS columns,
-               pg_catalog.concat_ws(' '::text, 'SCHEMA'::text, n.nspname::regnamespace::text) AS \
+               pg_catalog.concat_ws(' '::text, 'SCHEMA'::text, n.oid::regnamespace::text) AS \
                       object
         FROM pg_namespace n, aclexplode(n.nspacl) AS a
         WHERE a.grantee = r.oid AND n.nspowner <> r.oid AND n.nspname::text <> $2::text
