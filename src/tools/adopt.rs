@@ -18,6 +18,7 @@ use crate::{
         postgres::{
             accept_sources,
             check_sources::{self, Checked, FacilitiesChecked, ListChecked, Scan, TriggersChecked},
+            plain::one_line,
         },
     },
 };
@@ -113,7 +114,7 @@ async fn accept(settings: &Settings) -> store::Result<ExitCode> {
     let changes = accept_sources(&settings.database, sources(settings)?).await?;
     match changes.is_empty() {
         true => println!("nothing has changed in the mapped tables"),
-        false => changes.iter().for_each(|change| println!("accepted: {}", change.text)),
+        false => changes.iter().for_each(|change| println!("accepted: {}", one_line(&change.text))),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -146,7 +147,12 @@ fn report(checked: &Checked) -> String {
             lines.push(format!("sources.{list}: no list; the figure is null in every answer"));
         }
     }
-    lines.join("\n") + "\n"
+    lines_of(&lines)
+}
+
+/// Lines that may have names and texts of the database.
+fn lines_of(lines: &[String]) -> String {
+    lines.iter().map(|line| one_line(line) + "\n").collect()
 }
 
 fn of_triggers(checked: &Result<TriggersChecked, String>, lines: &mut Vec<String>) {

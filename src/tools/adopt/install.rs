@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use super::sources;
+use super::{lines_of, sources};
 use crate::{
     config::Settings,
     store::{
@@ -62,7 +62,7 @@ fn of_installed(installed: &Installed) -> String {
         lines.push(format!("Each change of {table} counts for every facility: {why}."));
     }
     lines.push(format!("The role {role} serves, with the schema {schema}."));
-    lines.join("\n") + "\n"
+    lines_of(&lines)
 }
 
 fn of_removed(removed: &Removed) -> String {
@@ -72,5 +72,5 @@ fn of_removed(removed: &Removed) -> String {
         false => removed.iter().map(|step| format!("removed: {step}")).collect(),
     };
     lines.extend(left.iter().map(|left| format!("left: {left}")));
-    lines.join("\n") + "\n"
+    lines_of(&lines)
 }

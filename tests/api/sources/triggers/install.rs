@@ -115,6 +115,17 @@ async fn a_schema_whose_name_needs_quotes_is_left_as_it_was() {
     assert_eq!(definitions(owner.database_url()), before);
 }
 
+#[tokio::test]
+async fn no_name_ends_a_comment_of_what_sql_prints() {
+    let (owner, _, mut sql, _) = of_two_roles().await;
+    let odd = "odd\rCREATE TABLE public.forged (); --";
+    sql.run(format!("CREATE ROLE \"{odd}\"")).await;
+    psql(owner.database_url(), &adopt(&owner, &["sql", "--role", odd]).await);
+    psql(owner.database_url(), &adopt(&owner, &["sql", "--remove"]).await);
+    assert_eq!(sql.number("SELECT count(*) FROM pg_class WHERE relname = 'forged'").await, 0);
+    sql.run(format!("DROP ROLE \"{odd}\"")).await;
+}
+
 /// Rights that somebody gave to a role that has tables of its own stay, and so do objects of others
 /// in our schema.
 #[tokio::test]

@@ -20,7 +20,7 @@ use crate::{
     config::sources::{Notice, SourcesSettings},
     store::{
         Result, TriggerOff,
-        postgres::sources::{check::TriggersChecked, figures::literal},
+        postgres::sources::{check::TriggersChecked, figures::literal, plain::one_line},
     },
 };
 use plan::Plan;
@@ -123,7 +123,8 @@ pub(super) async fn triggers_of(
 /// Steps as a file for `psql`: one transaction, in which each step says what it is for.
 fn printed(steps: &[script::Step]) -> String {
     let steps = steps.iter().map(|script::Step { comment, sql }| {
-        let comment: String = comment.lines().map(|line| format!("-- {line}\n")).collect();
+        // A comment ends with its line: psql would run what a name has behind that.
+        let comment = format!("-- {}\n", one_line(comment));
         format!("{comment}{}\n\n", sql.trim_end())
     });
     let steps: String = steps.collect();
