@@ -126,6 +126,32 @@ async fn no_name_ends_a_comment_of_what_sql_prints() {
     sql.run(format!("DROP ROLE \"{odd}\"")).await;
 }
 
+#[tokio::test]
+async fn removal_takes_back_what_install_gave_and_nothing_else() {
+    let (owner, _, mut sql, role) = of_two_roles().await;
+    sql.run(format!(
+        "CREATE TABLE public.ledger (id integer); GRANT SELECT ON public.bag TO {role}; GRANT \
+         SELECT (title) ON public.hospital TO {role}; GRANT SELECT, INSERT ON public.ledger TO \
+         {role}"
+    ))
+    .await;
+    let before = definitions(owner.database_url());
+    for by_hand in [false, true] {
+        adopt(&owner, &["install", "--role", &role]).await;
+        assert_ne!(definitions(owner.database_url()), before);
+        sql.run("ALTER TABLE public.store RENAME TO cellar").await;
+        if by_hand {
+            psql(owner.database_url(), &adopt(&owner, &["sql", "--remove"]).await);
+        } else {
+            let said = adopt(&owner, &["remove"]).await;
+            assert!(said.contains("with the rights that others gave it"), "{said}");
+            assert!(!said.contains("DROP ROLE"), "{said}");
+        }
+        sql.run("ALTER TABLE public.cellar RENAME TO store").await;
+        assert_eq!(definitions(owner.database_url()), before);
+    }
+}
+
 /// Rights that somebody gave to a role that has tables of its own stay, and so do objects of others
 /// in our schema.
 #[tokio::test]

@@ -172,7 +172,7 @@ pub async fn install(
     if let Some(step) = site.schema().await? {
         site.run(&[step], &mut made).await?;
     }
-    let grants = grants::missing(&mut site.connection, sources, &site.parties.role).await?;
+    let grants = grants::missing(&mut site.connection, sources, &site.parties).await?;
     site.run(&grants, &mut made).await?;
     site.migrate().await?;
     if !site.is_whole().await? {
@@ -201,7 +201,7 @@ pub async fn print(
 ) -> Result<String> {
     let mut site = Site::open(settings, sources, role).await?;
     let mut steps: Vec<Step> = site.schema().await?.into_iter().collect();
-    steps.extend(grants::missing(&mut site.connection, sources, &site.parties.role).await?);
+    steps.extend(grants::missing(&mut site.connection, sources, &site.parties).await?);
     let missing = migrate::missing(&mut site.connection, &site.parties.schema).await?;
     if !missing.is_empty() {
         let path = quoted(&site.parties.schema);

@@ -12,6 +12,7 @@ mod path;
 mod plan;
 pub mod remove;
 mod script;
+mod taken_back;
 mod way_select;
 
 use sqlx::PgConnection;
@@ -23,6 +24,7 @@ use crate::{
         postgres::sources::{check::TriggersChecked, figures::literal, plain::one_line},
     },
 };
+pub(in crate::store::postgres) use grants::RECORD;
 use plan::Plan;
 
 /// How the writes of the owner's programs are noticed.
