@@ -152,6 +152,23 @@ async fn removal_takes_back_what_install_gave_and_nothing_else() {
     }
 }
 
+#[tokio::test]
+async fn a_second_installation_leaves_the_triggers_of_the_first_alone() {
+    let (launch, _sql) = mapped(MAPPING).await;
+    adopt(&launch, &["install"]).await;
+    let before = definitions(launch.database_url());
+    let second = launch.env("FACILITY_SUMMARY__DATABASE__SCHEMA", "second");
+    for action in ["install", "sql"] {
+        let exited = run(&second, &["adopt", action]).await;
+        assert_eq!(exited.code, Some(1), "{}", exited.output);
+        for words in ["another installation", "the schema facility_summary", "nothing was made"] {
+            assert!(exited.output.contains(words), "{words:?} is not in: {}", exited.output);
+        }
+    }
+    adopt(&second, &["remove"]).await;
+    assert_eq!(definitions(second.database_url()), before);
+}
+
 /// Rights that somebody gave to a role that has tables of its own stay, and so do objects of others
 /// in our schema.
 #[tokio::test]

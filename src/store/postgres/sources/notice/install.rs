@@ -4,7 +4,7 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{
-    Plan, grants,
+    Plan, grants, in_the_way,
     script::{self, Parties, Step},
 };
 use crate::{
@@ -76,7 +76,9 @@ impl Site {
         };
         check_role(&mut connection, &role, &user).await?;
         let plan = Plan::of(&mut connection, sources).await?;
-        Ok(Site { connection, parties: Parties { schema, role, user }, plan })
+        let parties = Parties { schema, role, user };
+        in_the_way::refuse_others(&mut connection, &plan, &parties).await?;
+        Ok(Site { connection, parties, plan })
     }
 
     /// Whether the triggers are there, and as they should be.

@@ -6,6 +6,7 @@
 mod catalogue;
 mod functions;
 mod grants;
+mod in_the_way;
 pub mod install;
 mod parsed;
 mod path;
