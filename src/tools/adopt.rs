@@ -62,6 +62,9 @@ pub enum AdoptCommand {
         /// The role that serves; by default the one that has the schema, or this one
         #[arg(long, value_name = "NAME")]
         role: Option<String>,
+        /// Install though a publication publishes our tables: its subscribers have them already
+        #[arg(long)]
+        published: bool,
     },
     /// Take away all triggers, functions, rights and the schema of the service
     ///
@@ -91,7 +94,9 @@ pub async fn run(
         AdoptCommand::Check => check(settings).await?,
         AdoptCommand::Accept => accept(settings).await?,
         AdoptCommand::Sql { remove, role } => print(settings, remove, role.as_deref()).await?,
-        AdoptCommand::Install { role } => install(settings, role.as_deref()).await?,
+        AdoptCommand::Install { role, published } => {
+            install(settings, role.as_deref(), published).await?
+        }
         AdoptCommand::Remove => remove(settings).await?,
     })
 }
@@ -141,6 +146,7 @@ fn report(checked: &Checked) -> String {
         }
     }
     of_triggers(&checked.triggers, &mut lines);
+    lines.extend(checked.publications.iter().map(|words| format!("before install: {words}")));
     for list in ["stock", "deliveries", "requests"] {
         let name = format!("sources.{list}[");
         if !checked.lists.iter().any(|(of, _)| of.starts_with(&name)) {

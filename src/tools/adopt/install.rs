@@ -36,8 +36,13 @@ pub async fn print(
 ///
 /// # Errors
 /// Triggers cannot watch what is mapped, a right is missing, or a table is locked.
-pub async fn install(settings: &Settings, role: Option<&str>) -> store::Result<ExitCode> {
-    let installed = making::install(&settings.database, sources(settings)?, role).await?;
+pub async fn install(
+    settings: &Settings,
+    role: Option<&str>,
+    published: bool,
+) -> store::Result<ExitCode> {
+    let sources = sources(settings)?;
+    let installed = making::install(&settings.database, sources, role, published).await?;
     print!("{}", of_installed(&installed));
     Ok(ExitCode::SUCCESS)
 }

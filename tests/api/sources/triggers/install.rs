@@ -169,6 +169,29 @@ async fn a_second_installation_leaves_the_triggers_of_the_first_alone() {
     assert_eq!(definitions(second.database_url()), before);
 }
 
+#[tokio::test]
+async fn a_publication_of_all_tables_is_named_before_anything_is_made() {
+    let (launch, mut sql) = mapped(MAPPING).await;
+    sql.run("CREATE PUBLICATION everything FOR ALL TABLES").await;
+    let before = definitions(launch.database_url());
+    let exited = run(&launch, &["adopt", "install"]).await;
+    assert_eq!(exited.code, Some(1), "{}", exited.output);
+    for action in ["check", "sql"] {
+        let said = adopt(&launch, &[action]).await;
+        assert!(said.contains("the publication everything publishes"), "{said}");
+    }
+    assert!(exited.output.contains("--published"), "{}", exited.output);
+    assert!(exited.output.contains("the publication everything"), "{}", exited.output);
+    assert_eq!(definitions(launch.database_url()), before);
+    sql.run("DROP PUBLICATION everything; CREATE SCHEMA facility_summary").await;
+    sql.run("CREATE PUBLICATION ours FOR TABLES IN SCHEMA facility_summary").await;
+    let exited = run(&launch, &["adopt", "install"]).await;
+    assert!(exited.output.contains("the publication ours"), "{}", exited.output);
+    adopt(&launch, &["install", "--published"]).await;
+    let again = adopt(&launch, &["install"]).await;
+    assert!(again.contains("nothing was made"), "{again}");
+}
+
 /// Rights that somebody gave to a role that has tables of its own stay, and so do objects of others
 /// in our schema.
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! What `adopt install` would disturb: another installation in the same database.
+//! What `adopt install` would disturb: another installation in the same database, and the
+//! subscribers of publications.
 
 use sqlx::PgConnection;
 
@@ -62,4 +63,41 @@ pub(super) async fn refuse_others(
         ))),
         None => Ok(()),
     }
+}
+
+/// The publications that would publish our tables, in words that say what to do.
+pub(in crate::store::postgres) async fn publications(
+    connection: &mut PgConnection,
+    schema: &str,
+) -> sqlx::Result<Vec<String>> {
+    let mut names: Vec<String> = sqlx::query_scalar(
+        "SELECT quote_ident(pubname::text) FROM pg_publication WHERE puballtables ORDER BY 1",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    // Postgres 14 knows no publications of schemas.
+    let of_schemas: bool = sqlx::query_scalar(
+        "SELECT to_regclass('pg_catalog.pg_publication_namespace'::text) IS NOT NULL",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if of_schemas {
+        let more: Vec<String> = sqlx::query_scalar(
+            "SELECT quote_ident(p.pubname::text) FROM pg_publication p JOIN \
+             pg_publication_namespace of ON of.pnpubid = p.oid JOIN pg_namespace n ON n.oid = \
+             of.pnnspid WHERE n.nspname = $1::text::name ORDER BY 1",
+        )
+        .bind(schema)
+        .fetch_all(connection)
+        .await?;
+        names.extend(more);
+    }
+    let words = |name| {
+        format!(
+            "the publication {name} publishes all that is made in the schema {schema}, and a \
+             subscriber that lacks these tables stops: make the schema and its tables there first, \
+             too, and after each upgrade, or publish named tables or other schemas instead"
+        )
+    };
+    Ok(names.into_iter().map(words).collect())
 }

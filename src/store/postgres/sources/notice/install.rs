@@ -103,6 +103,19 @@ impl Site {
         .await?)
     }
 
+    /// Publications that will publish our tables, where these are yet to be made.
+    async fn publications(&mut self) -> Result<Vec<String>> {
+        let exist: bool = sqlx::query_scalar("SELECT to_regclass('fleet') IS NOT NULL")
+            .fetch_one(&mut self.connection)
+            .await?;
+        match exist {
+            true => Ok(vec![]),
+            false => {
+                Ok(in_the_way::publications(&mut self.connection, &self.parties.schema).await?)
+            }
+        }
+    }
+
     /// The schema, if it is missing.
     async fn schema(&mut self) -> Result<Option<Step>> {
         let exists: bool = sqlx::query_scalar(
@@ -159,7 +172,8 @@ async fn check_role(connection: &mut PgConnection, role: &str, user: &str) -> Re
     }
 }
 
-/// Makes all that is missing. Nothing is done where all is there.
+/// Makes all that is missing. Nothing is done where all is there. `published`: whether its user
+/// knows that publications would publish our tables.
 ///
 /// # Errors
 /// `Mapping`: triggers cannot watch what is mapped, a right is missing, or a table was locked for
@@ -168,8 +182,16 @@ pub async fn install(
     settings: &DatabaseSettings,
     sources: &SourcesSettings,
     role: Option<&str>,
+    published: bool,
 ) -> Result<Installed> {
     let mut site = Site::open(settings, sources, role).await?;
+    let publications = site.publications().await?;
+    if !published && !publications.is_empty() {
+        return Err(StoreError::Mapping(format!(
+            "{}; then install with --published; nothing was made",
+            publications.join("; ")
+        )));
+    }
     let mut made = Vec::new();
     if let Some(step) = site.schema().await? {
         site.run(&[step], &mut made).await?;
@@ -202,7 +224,10 @@ pub async fn print(
     role: Option<&str>,
 ) -> Result<String> {
     let mut site = Site::open(settings, sources, role).await?;
-    let mut steps: Vec<Step> = site.schema().await?.into_iter().collect();
+    let publications = site.publications().await?;
+    let mut steps: Vec<Step> =
+        publications.into_iter().map(|words| Step::new(format!("Note: {words}."), "")).collect();
+    steps.extend(site.schema().await?);
     steps.extend(grants::missing(&mut site.connection, sources, &site.parties).await?);
     let missing = migrate::missing(&mut site.connection, &site.parties.schema).await?;
     if !missing.is_empty() {

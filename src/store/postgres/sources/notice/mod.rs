@@ -26,6 +26,7 @@ use crate::{
     },
 };
 pub(in crate::store::postgres) use grants::RECORD;
+pub(super) use in_the_way::publications;
 use plan::Plan;
 
 /// How the writes of the owner's programs are noticed.
