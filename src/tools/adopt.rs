@@ -18,6 +18,7 @@ use crate::{
         postgres::{
             accept_sources,
             check_sources::{self, Checked, FacilitiesChecked, ListChecked, Scan, TriggersChecked},
+            plain::one_line,
         },
     },
 };
@@ -61,6 +62,9 @@ pub enum AdoptCommand {
         /// The role that serves; by default the one that has the schema, or this one
         #[arg(long, value_name = "NAME")]
         role: Option<String>,
+        /// Install though a publication publishes our tables: its subscribers have them already
+        #[arg(long)]
+        published: bool,
     },
     /// Take away all triggers, functions, rights and the schema of the service
     ///
@@ -90,7 +94,9 @@ pub async fn run(
         AdoptCommand::Check => check(settings).await?,
         AdoptCommand::Accept => accept(settings).await?,
         AdoptCommand::Sql { remove, role } => print(settings, remove, role.as_deref()).await?,
-        AdoptCommand::Install { role } => install(settings, role.as_deref()).await?,
+        AdoptCommand::Install { role, published } => {
+            install(settings, role.as_deref(), published).await?
+        }
         AdoptCommand::Remove => remove(settings).await?,
     })
 }
@@ -113,7 +119,7 @@ async fn accept(settings: &Settings) -> store::Result<ExitCode> {
     let changes = accept_sources(&settings.database, sources(settings)?).await?;
     match changes.is_empty() {
         true => println!("nothing has changed in the mapped tables"),
-        false => changes.iter().for_each(|change| println!("accepted: {}", change.text)),
+        false => changes.iter().for_each(|change| println!("accepted: {}", one_line(&change.text))),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -140,13 +146,19 @@ fn report(checked: &Checked) -> String {
         }
     }
     of_triggers(&checked.triggers, &mut lines);
+    lines.extend(checked.publications.iter().map(|words| format!("before install: {words}")));
     for list in ["stock", "deliveries", "requests"] {
         let name = format!("sources.{list}[");
         if !checked.lists.iter().any(|(of, _)| of.starts_with(&name)) {
             lines.push(format!("sources.{list}: no list; the figure is null in every answer"));
         }
     }
-    lines.join("\n") + "\n"
+    lines_of(&lines)
+}
+
+/// Lines that may have names and texts of the database.
+fn lines_of(lines: &[String]) -> String {
+    lines.iter().map(|line| one_line(line) + "\n").collect()
 }
 
 /// What is to be said of an unlogged table.

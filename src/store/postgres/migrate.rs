@@ -13,6 +13,7 @@ use super::{
     requirements::{check_columns, check_encoding, check_row_security},
     server_history,
     session::BEGIN,
+    sources::notice::RECORD,
 };
 use crate::store::{Result, StoreError, migrate_error, tables};
 
@@ -135,8 +136,8 @@ async fn existing_tables(
 
 /// The tables, types and views that the migrations create, and the driver's record of them.
 pub(super) fn created_tables() -> Vec<String> {
-    // sqlx makes the first one, and a mapping the second.
-    let others = ["_sqlx_migrations", "facility_key"].map(str::to_owned);
+    // sqlx makes the first one, a mapping the second, and `adopt install` the third.
+    let others = ["_sqlx_migrations", "facility_key", RECORD].map(str::to_owned);
     tables::created(&MIGRATIONS).into_iter().chain(others).collect()
 }
 

@@ -64,6 +64,7 @@ use sources::{Mapping, SourceStatements};
 pub use sources::{
     accept as accept_sources, check as check_sources, guess as guess_sources,
     notice::{install, remove},
+    plain,
 };
 
 /// The store of a Postgres database.

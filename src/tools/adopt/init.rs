@@ -15,9 +15,12 @@ use crate::{
     config::Settings,
     store::{
         StoreError,
-        postgres::guess_sources::{
-            self,
-            draft::{Draft, Key, Read, Source, Value},
+        postgres::{
+            guess_sources::{
+                self,
+                draft::{Draft, Key, Read, Source, Value},
+            },
+            plain::{is_odd, one_line},
         },
     },
 };
@@ -136,6 +139,12 @@ fn text(draft: &Draft) -> Option<String> {
         sources.for_each(|source| of_source(&mut text, source));
     }
     of_blood_types(&mut text, draft);
+    if !draft.oddly_named.is_empty() {
+        let names = one_line(&draft.oddly_named.join(", "));
+        let what = "These names go over several lines, so nothing of them was used:";
+        comment(&mut text, &format!("? {what} {names}"));
+        text.push('\n');
+    }
     of_rights(&mut text, &draft.reads);
     Some(text)
 }
@@ -172,6 +181,8 @@ fn of_key(text: &mut String, key: &Key) {
     }
     let value = match &key.value {
         Value::Flag(flag) => flag.to_string(),
+        // Only our own joins go over several lines: they have names, and no values.
+        Value::Text(value) if key.name != "from" && value.contains(is_odd) => escaped(value),
         Value::Text(value) => quoted(value),
     };
     let line = format!("{} = {value}", key.name);
@@ -205,24 +216,31 @@ fn of_rights(text: &mut String, reads: &[Read]) {
     schemas.sort_unstable();
     schemas.dedup();
     for schema in schemas {
-        writeln!(text, "# GRANT USAGE ON SCHEMA {} TO facility_summary;", plain(schema))
+        writeln!(text, "# GRANT USAGE ON SCHEMA {} TO facility_summary;", one_line(schema))
             .unwrap_or_default();
     }
     for Read { table, columns, is_allowed, .. } in reads {
-        let columns = plain(&columns.join(", "));
+        let columns = one_line(&columns.join(", "));
         let note = if *is_allowed { "" } else { " -- this role has it not" };
-        writeln!(text, "# GRANT SELECT ({columns}) ON {} TO facility_summary;{note}", plain(table))
-            .unwrap_or_default();
+        writeln!(
+            text,
+            "# GRANT SELECT ({columns}) ON {} TO facility_summary;{note}",
+            one_line(table)
+        )
+        .unwrap_or_default();
     }
 }
 
 /// Writes a comment, with breaks between words.
 fn comment(text: &mut String, what: &str) {
-    let mut line = String::from("#");
+    let is_apart = plain(what).trim_start().starts_with("GRANT");
+    let mut line = String::from(if is_apart { "# " } else { "#" });
     for word in plain(what).split(' ').filter(|word| !word.is_empty()) {
         if line.chars().count() + 1 + word.chars().count() > COLUMNS {
             writeln!(text, "{line}").unwrap_or_default();
-            line = String::from(if what.starts_with('?') { "#  " } else { "#" });
+            // A line that begins with GRANT is one of the rights: docs/adopt.md runs those.
+            let is_apart = what.starts_with('?') || word.starts_with("GRANT");
+            line = String::from(if is_apart { "#  " } else { "#" });
         }
         line.push(' ');
         line += word;
@@ -232,16 +250,16 @@ fn comment(text: &mut String, what: &str) {
 
 /// A text of the database without what would end a comment, or move the cursor.
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if is_odd(c) { ' ' } else { c }).collect()
 }
 
 /// A text as TOML writes it, in the quotes that need no signs before those of SQL.
 fn quoted(text: &str) -> String {
-    let is_odd = text.chars().any(|c| c.is_control() && c != '\n') || text.contains('\\');
+    let needs_escapes = text.contains(|c| (is_odd(c) && c != '\n') || c == '\\');
     let is_line = !text.contains('\n');
     let (single, double) = (text.contains('\''), text.contains('"'));
     match () {
-        () if is_odd => escaped(text),
+        () if needs_escapes => escaped(text),
         () if is_line && !double => format!("\"{text}\""),
         () if is_line && !single => format!("'{text}'"),
         () if !text.contains("'''") && !text.ends_with('\'') => format!("'''{text}'''"),
@@ -255,7 +273,7 @@ fn escaped(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => write!(quoted, "\\u{:04x}", u32::from(c)).unwrap_or_default(),
+            c if is_odd(c) => write!(quoted, "\\u{:04x}", u32::from(c)).unwrap_or_default(),
             c => quoted.push(c),
         }
     }
@@ -291,5 +309,20 @@ mod tests {
         let mut text = String::new();
         comment(&mut text, "one\n[sources.facilities]\r\u{1b}[2J two");
         assert_eq!(text, "# one [sources.facilities] [2J two\n");
+    }
+
+    #[test]
+    fn no_comment_or_value_of_the_database_makes_a_line_that_looks_like_a_right() {
+        let mut text = String::new();
+        let grant = "GRANT pg_write_server_files TO mallory;";
+        comment(&mut text, &format!("{} {grant}", "x".repeat(97)));
+        comment(&mut text, grant);
+        for end in ["\n# ", "\r# ", "\u{2028}# ", "\n "] {
+            comment(&mut text, &format!("odd{end}{grant}"));
+            let value = Value::Text(format!("h.state = 'odd{end}{grant}'"));
+            of_key(&mut text, &Key { name: "where", value, questions: vec![], is_proposal: true });
+        }
+        let looks = |line: &&str| line.starts_with("# GRANT");
+        assert_eq!(text.split(['\n', '\r', '\u{2028}']).find(looks), None, "{text}");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use super::{UNLOGGED, sources};
+use super::{UNLOGGED, lines_of, sources};
 use crate::{
     config::Settings,
     store::{
@@ -36,8 +36,13 @@ pub async fn print(
 ///
 /// # Errors
 /// Triggers cannot watch what is mapped, a right is missing, or a table is locked.
-pub async fn install(settings: &Settings, role: Option<&str>) -> store::Result<ExitCode> {
-    let installed = making::install(&settings.database, sources(settings)?, role).await?;
+pub async fn install(
+    settings: &Settings,
+    role: Option<&str>,
+    published: bool,
+) -> store::Result<ExitCode> {
+    let sources = sources(settings)?;
+    let installed = making::install(&settings.database, sources, role, published).await?;
     print!("{}", of_installed(&installed));
     Ok(ExitCode::SUCCESS)
 }
@@ -63,7 +68,7 @@ fn of_installed(installed: &Installed) -> String {
     }
     lines.extend(unlogged.iter().map(|table| format!("Warning: {table} {UNLOGGED}.")));
     lines.push(format!("The role {role} serves, with the schema {schema}."));
-    lines.join("\n") + "\n"
+    lines_of(&lines)
 }
 
 fn of_removed(removed: &Removed) -> String {
@@ -73,5 +78,5 @@ fn of_removed(removed: &Removed) -> String {
         false => removed.iter().map(|step| format!("removed: {step}")).collect(),
     };
     lines.extend(left.iter().map(|left| format!("left: {left}")));
-    lines.join("\n") + "\n"
+    lines_of(&lines)
 }

@@ -86,3 +86,27 @@ async fn a_check_says_what_no_trigger_sees() {
         assert!(exited.output.contains(line), "{line:?} is not in:\n{}", exited.output);
     }
 }
+
+/// Whoever may name a column has no line of the output, which `docs/adopt.md` gives to psql.
+#[tokio::test]
+async fn no_name_of_the_database_makes_a_line_of_its_own() {
+    let (launch, mut sql) = mapped(MAPPING).await;
+    let grant = "# GRANT pg_write_server_files TO mallory;";
+    sql.run(format!(
+        "ALTER TABLE public.hospital ADD COLUMN \"time zone\n{grant} --\" text DEFAULT 'UTC'; \
+         ALTER TABLE public.movement DROP COLUMN kind; ALTER TABLE public.movement ADD COLUMN kind \
+         text DEFAULT E'delivery\\n{grant}'; COMMENT ON TABLE public.hospital IS E'a\\r{grant}'; \
+         CREATE TABLE public.\"blood bag\u{2028}{grant}\" (id integer PRIMARY KEY)"
+    ))
+    .await;
+    let exited = run(&launch, &["adopt", "init"]).await;
+    assert_eq!(exited.code, Some(0), "{}", exited.output);
+    let lines = exited.output.split(['\n', '\r', '\u{2028}']);
+    let forged: Vec<&str> = lines.filter(|line| line.starts_with(grant)).collect();
+    assert!(forged.is_empty(), "{}", exited.output);
+    assert!(exited.output.contains("These names go over several lines"), "{}", exited.output);
+    sql.run(format!("INSERT INTO public.bag (store_id, abo, rh) VALUES (1, E'\\r{}', '+')", "#"))
+        .await;
+    let exited = run(&launch, &["adopt", "check"]).await;
+    assert!(!exited.output.contains('\r'), "{}", exited.output);
+}

@@ -14,7 +14,10 @@ use crate::{
     config::{DatabaseSettings, sources::SourcesSettings},
     store::{
         Result,
-        postgres::{connect, home::quoted},
+        postgres::{
+            connect,
+            home::{Home, quoted},
+        },
     },
 };
 
@@ -23,6 +26,8 @@ use crate::{
 pub struct Checked {
     /// The facilities.
     pub facilities: FacilitiesChecked,
+    /// Publications that would publish what `adopt install` makes, in words.
+    pub publications: Vec<String>,
     /// What triggers would notice; or the words why they cannot watch this mapping.
     pub triggers: std::result::Result<TriggersChecked, String>,
     /// The lists, in the order of the mapping; or the words why one does not fit.
@@ -114,6 +119,8 @@ pub async fn check(settings: &DatabaseSettings, sources: &SourcesSettings) -> Re
     sqlx::raw_sql("SET statement_timeout = 0; SET search_path = pg_catalog, pg_temp")
         .execute(&mut connection)
         .await?;
+    let schema = Home::new(settings).schema(&mut connection).await?;
+    let publications = notice::publications(&mut connection, &schema).await?;
     let mut tx = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let facilities = facilities(&mut tx, sources)
         .await
@@ -128,7 +135,7 @@ pub async fn check(settings: &DatabaseSettings, sources: &SourcesSettings) -> Re
     let triggers = notice::triggers_of(&mut tx, sources).await;
     tx.rollback().await?;
     let triggers = triggers.map_err(|error| error.to_string());
-    Ok(Checked { facilities, triggers, lists })
+    Ok(Checked { facilities, publications, triggers, lists })
 }
 
 async fn facilities(

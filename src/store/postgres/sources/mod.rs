@@ -12,6 +12,7 @@ mod missing_index;
 pub mod notice;
 mod odd_rows;
 mod owners_check;
+pub mod plain;
 mod shape;
 
 use std::sync::{Arc, atomic::AtomicBool};

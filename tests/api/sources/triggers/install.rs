@@ -103,6 +103,95 @@ async fn what_sql_prints_does_what_install_and_remove_do() {
     assert_eq!(definitions(owner.database_url()), before);
 }
 
+#[tokio::test]
+async fn a_schema_whose_name_needs_quotes_is_left_as_it_was() {
+    let (owner, _, mut sql, role) = of_two_roles().await;
+    sql.run("ALTER SCHEMA public RENAME TO \"Blut-Bank\"").await;
+    let mapping = MAPPING.replace("public.", "\\\"Blut-Bank\\\".");
+    std::fs::write(sources_of(&owner), mapping).expect("the folder can be written");
+    let before = definitions(owner.database_url());
+    adopt(&owner, &["install", "--role", &role]).await;
+    adopt(&owner, &["remove"]).await;
+    assert_eq!(definitions(owner.database_url()), before);
+}
+
+#[tokio::test]
+async fn no_name_ends_a_comment_of_what_sql_prints() {
+    let (owner, _, mut sql, _) = of_two_roles().await;
+    let odd = "odd\rCREATE TABLE public.forged (); --";
+    sql.run(format!("CREATE ROLE \"{odd}\"")).await;
+    psql(owner.database_url(), &adopt(&owner, &["sql", "--role", odd]).await);
+    psql(owner.database_url(), &adopt(&owner, &["sql", "--remove"]).await);
+    assert_eq!(sql.number("SELECT count(*) FROM pg_class WHERE relname = 'forged'").await, 0);
+    sql.run(format!("DROP ROLE \"{odd}\"")).await;
+}
+
+#[tokio::test]
+async fn removal_takes_back_what_install_gave_and_nothing_else() {
+    let (owner, _, mut sql, role) = of_two_roles().await;
+    sql.run(format!(
+        "CREATE TABLE public.ledger (id integer); GRANT SELECT ON public.bag TO {role}; GRANT \
+         SELECT (title) ON public.hospital TO {role}; GRANT SELECT, INSERT ON public.ledger TO \
+         {role}"
+    ))
+    .await;
+    let before = definitions(owner.database_url());
+    for by_hand in [false, true] {
+        adopt(&owner, &["install", "--role", &role]).await;
+        assert_ne!(definitions(owner.database_url()), before);
+        sql.run("ALTER TABLE public.store RENAME TO cellar").await;
+        if by_hand {
+            psql(owner.database_url(), &adopt(&owner, &["sql", "--remove"]).await);
+        } else {
+            let said = adopt(&owner, &["remove"]).await;
+            assert!(said.contains("with the rights that others gave it"), "{said}");
+            assert!(!said.contains("DROP ROLE"), "{said}");
+        }
+        sql.run("ALTER TABLE public.cellar RENAME TO store").await;
+        assert_eq!(definitions(owner.database_url()), before);
+    }
+}
+
+#[tokio::test]
+async fn a_second_installation_leaves_the_triggers_of_the_first_alone() {
+    let (launch, _sql) = mapped(MAPPING).await;
+    adopt(&launch, &["install"]).await;
+    let before = definitions(launch.database_url());
+    let second = launch.env("FACILITY_SUMMARY__DATABASE__SCHEMA", "second");
+    for action in ["install", "sql"] {
+        let exited = run(&second, &["adopt", action]).await;
+        assert_eq!(exited.code, Some(1), "{}", exited.output);
+        for words in ["another installation", "the schema facility_summary", "nothing was made"] {
+            assert!(exited.output.contains(words), "{words:?} is not in: {}", exited.output);
+        }
+    }
+    adopt(&second, &["remove"]).await;
+    assert_eq!(definitions(second.database_url()), before);
+}
+
+#[tokio::test]
+async fn a_publication_of_all_tables_is_named_before_anything_is_made() {
+    let (launch, mut sql) = mapped(MAPPING).await;
+    sql.run("CREATE PUBLICATION everything FOR ALL TABLES").await;
+    let before = definitions(launch.database_url());
+    let exited = run(&launch, &["adopt", "install"]).await;
+    assert_eq!(exited.code, Some(1), "{}", exited.output);
+    for action in ["check", "sql"] {
+        let said = adopt(&launch, &[action]).await;
+        assert!(said.contains("the publication everything publishes"), "{said}");
+    }
+    assert!(exited.output.contains("--published"), "{}", exited.output);
+    assert!(exited.output.contains("the publication everything"), "{}", exited.output);
+    assert_eq!(definitions(launch.database_url()), before);
+    sql.run("DROP PUBLICATION everything; CREATE SCHEMA facility_summary").await;
+    sql.run("CREATE PUBLICATION ours FOR TABLES IN SCHEMA facility_summary").await;
+    let exited = run(&launch, &["adopt", "install"]).await;
+    assert!(exited.output.contains("the publication ours"), "{}", exited.output);
+    adopt(&launch, &["install", "--published"]).await;
+    let again = adopt(&launch, &["install"]).await;
+    assert!(again.contains("nothing was made"), "{again}");
+}
+
 /// Rights that somebody gave to a role that has tables of its own stay, and so do objects of others
 /// in our schema.
 #[tokio::test]

@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::words::{subject, words};
+use super::{
+    super::plain::is_odd,
+    words::{subject, words},
+};
 
 /// All tables of other programs.
 #[derive(Debug, Default)]
 pub struct Catalogue {
     pub tables: Vec<Table>,
+    /// The tables and columns with a name that goes over several lines: they are left out.
+    pub oddly_named: Vec<String>,
 }
 
 /// A table.
@@ -146,7 +151,17 @@ pub async fn read(connection: &mut PgConnection, ours: &str) -> sqlx::Result<Cat
             .bind(&ids)
             .fetch_all(&mut *connection)
             .await?;
-    Ok(Catalogue::of(tables, columns, &keys))
+    let (odd_tables, tables): (Vec<TableRow>, Vec<TableRow>) = tables
+        .into_iter()
+        .partition(|table| [&table.schema, &table.name].iter().any(|name| name.contains(is_odd)));
+    let (odd_columns, columns): (Vec<ColumnRow>, Vec<ColumnRow>) =
+        columns.into_iter().partition(|column| column.name.contains(is_odd));
+    let table_of = |column: &ColumnRow| tables.iter().find(|table| table.id == column.of_table);
+    let of_columns = odd_columns
+        .iter()
+        .filter_map(|column| Some(format!("{}.{}", table_of(column)?.sql, column.sql)));
+    let oddly_named = odd_tables.iter().map(|table| table.sql.clone()).chain(of_columns).collect();
+    Ok(Catalogue { oddly_named, ..Catalogue::of(tables, columns, &keys) })
 }
 
 impl Catalogue {
@@ -184,7 +199,7 @@ impl Catalogue {
                 _ => {}
             }
         }
-        let mut catalogue = Catalogue { tables: all };
+        let mut catalogue = Catalogue { tables: all, ..Catalogue::default() };
         catalogue.find_undeclared();
         catalogue
     }

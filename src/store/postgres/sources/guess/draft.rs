@@ -21,6 +21,8 @@ pub struct Draft {
     pub notations: Notations,
     /// The columns that the role has to be able to read: table, schema, columns.
     pub reads: Vec<Read>,
+    /// Tables and columns whose names go over several lines: none of them is used.
+    pub oddly_named: Vec<String>,
 }
 
 /// The columns of a table that a mapping reads.

@@ -91,9 +91,10 @@ fn sampled(catalogue: &Catalogue) -> BTreeSet<usize> {
 
 fn guess(catalogue: &Catalogue, timezone: Option<&str>) -> Draft {
     let mut notations = BTreeMap::new();
+    let oddly_named = catalogue.oddly_named.clone();
     let candidates = facilities::candidates(catalogue);
     let Some(&(score, at, key)) = candidates.first() else {
-        return Draft { facilities: None, lists: vec![], notations, reads: vec![] };
+        return Draft { facilities: None, lists: vec![], notations, reads: vec![], oddly_named };
     };
     let mut facilities = facilities::source(catalogue, (at, key), timezone);
     let others = candidates.iter().skip(1).take_while(|(other, ..)| score - other < NEARLY);
@@ -115,7 +116,8 @@ fn guess(catalogue: &Catalogue, timezone: Option<&str>) -> Draft {
     let first = lists.iter().filter(|list| list.is_first);
     let used: BTreeSet<(usize, usize)> =
         first.chain([&facilities]).flat_map(|source| source.used.iter().copied()).collect();
-    Draft { reads: reads(catalogue, &used), facilities: Some(facilities), lists, notations }
+    let (reads, facilities) = (reads(catalogue, &used), Some(facilities));
+    Draft { reads, facilities, lists, notations, oddly_named }
 }
 
 /// The sources of the likeliest tables. The first is to be used.

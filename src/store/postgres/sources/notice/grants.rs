@@ -1,10 +1,11 @@
-//! The rights that the role that serves needs, and lacks: to read the mapped columns.
+//! The rights that the role that serves needs, and lacks: to read the mapped columns. What is
+//! granted is recorded, so that `adopt remove` takes that back, and nothing else.
 
 use std::collections::BTreeMap;
 
 use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection};
 
-use super::script::Step;
+use super::script::{Parties, Step, as_role, as_user};
 use crate::{
     config::sources::SourcesSettings,
     store::{
@@ -12,7 +13,7 @@ use crate::{
         postgres::{
             home::quoted,
             session::BEGIN,
-            sources::{lists, mapping::does_not_fit},
+            sources::{figures::literal, lists, mapping::does_not_fit},
         },
     },
 };
@@ -25,13 +26,20 @@ struct Column {
     column: String,
     /// Whether the role may use the schema.
     may_use: bool,
+    /// Whether the role may read the column, once it may use the schema.
+    may_read: bool,
 }
+
+/// The name of the table of rights that `install` has granted. It is there once something was
+/// granted.
+pub(in crate::store::postgres) const RECORD: &str = "granted_rights";
 
 /// The columns on which the view depends, without those that the role `$2` may read.
 const MISSING: &str = "
     SELECT DISTINCT space.nspname::text AS schema, c.relname::text AS name, \
                        a.attname::text AS column,
-           has_schema_privilege($2::text::name, space.oid, 'USAGE'::text) AS may_use
+           has_schema_privilege($2::text::name, space.oid, 'USAGE'::text) AS may_use,
+           has_column_privilege($2::text::name, c.oid, a.attnum, 'SELECT'::text) AS may_read
     FROM pg_rewrite rule
     JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass::oid AND d.objid = rule.oid
         AND d.refclassid = 'pg_class'::regclass::oid
@@ -48,7 +56,7 @@ const MISSING: &str = "
 pub(super) async fn missing(
     connection: &mut PgConnection,
     sources: &SourcesSettings,
-    role: &str,
+    parties: &Parties,
 ) -> Result<Vec<Step>> {
     let mut missing: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     let mut schemas: Vec<String> = Vec::new();
@@ -61,13 +69,16 @@ pub(super) async fn missing(
             .map_err(|error| does_not_fit(&name, &error))?;
         let columns: Vec<Column> = sqlx::query_as(MISSING)
             .bind("pg_temp.facility_summary_probe")
-            .bind(role)
+            .bind(&parties.role)
             .fetch_all(&mut *tx)
             .await?;
         tx.rollback().await?;
-        for Column { schema, name, column, may_use } in columns {
+        for Column { schema, name, column, may_use, may_read } in columns {
             if !may_use {
                 schemas.push(schema.clone());
+            }
+            if may_read {
+                continue;
             }
             let columns = missing.entry((schema, name)).or_default();
             if !columns.contains(&column) {
@@ -77,7 +88,7 @@ pub(super) async fn missing(
     }
     schemas.sort_unstable();
     schemas.dedup();
-    let role = quoted(role);
+    let role = quoted(&parties.role);
     let usage =
         schemas.iter().map(|schema| format!("GRANT USAGE ON SCHEMA {} TO {role};", quoted(schema)));
     let select = missing.iter().map(|((schema, name), columns)| {
@@ -85,7 +96,43 @@ pub(super) async fn missing(
         let (table, columns) = (format!("{}.{}", quoted(schema), quoted(name)), columns.join(", "));
         format!("GRANT SELECT ({columns}) ON {table} TO {role};")
     });
-    let all: Vec<String> = usage.chain(select).collect();
-    let step = Step::new(format!("The role {role} may read the mapped columns."), all.join("\n"));
-    Ok(Some(step).filter(|_| !all.is_empty()).into_iter().collect())
+    let mut all: Vec<String> = usage.chain(select).collect();
+    if all.is_empty() {
+        return Ok(vec![]);
+    }
+    all.push(record(parties, &schemas, &missing));
+    let comment = format!("The role {} may read the mapped columns.", parties.role);
+    Ok(vec![Step::new(comment, all.join("\n"))])
+}
+
+/// Records what is granted, in one transaction with it. `home` is the table itself: where it is
+/// another one, this was restored from a dump, and the names count instead of the ids.
+fn record(
+    parties: &Parties,
+    schemas: &[String],
+    columns: &BTreeMap<(String, String), Vec<String>>,
+) -> String {
+    let table = format!("{}.{RECORD}", quoted(&parties.schema));
+    let mut wanted: Vec<String> =
+        schemas.iter().map(|schema| format!("({}, NULL, NULL)", literal(schema))).collect();
+    for ((schema, name), columns) in columns {
+        let (schema, name) = (literal(schema), literal(name));
+        wanted.extend(columns.iter().map(|of| format!("({schema}, {name}, {})", literal(of))));
+    }
+    format!(
+        "{}\nCREATE TABLE IF NOT EXISTS {table} (home oid NOT NULL, grantee oid NOT NULL, \
+         grantee_name text NOT NULL, space oid NOT NULL, schema_name text NOT NULL, rel oid, tab \
+         text, attnum smallint, col text);\nINSERT INTO {table} SELECT \
+         {home}::pg_catalog.regclass, r.oid, r.rolname, n.oid, n.nspname, c.oid, c.relname, \
+         a.attnum, a.attname FROM (VALUES {wanted}) AS wanted (schema_name, tab, col) JOIN \
+         pg_catalog.pg_namespace n ON n.nspname = wanted.schema_name::text JOIN \
+         pg_catalog.pg_roles r ON r.rolname = {role} LEFT JOIN pg_catalog.pg_class c ON \
+         c.relnamespace = n.oid AND c.relname = wanted.tab::text LEFT JOIN \
+         pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = wanted.col::text;{}",
+        as_role(parties),
+        as_user(parties),
+        home = literal(&table),
+        role = literal(&parties.role),
+        wanted = wanted.join(", "),
+    )
 }

@@ -4,7 +4,7 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{
-    Plan, grants,
+    Plan, grants, in_the_way,
     script::{self, Parties, Step},
 };
 use crate::{
@@ -78,7 +78,9 @@ impl Site {
         };
         check_role(&mut connection, &role, &user).await?;
         let plan = Plan::of(&mut connection, sources).await?;
-        Ok(Site { connection, parties: Parties { schema, role, user }, plan })
+        let parties = Parties { schema, role, user };
+        in_the_way::refuse_others(&mut connection, &plan, &parties).await?;
+        Ok(Site { connection, parties, plan })
     }
 
     /// Whether the triggers are there, and as they should be.
@@ -101,6 +103,19 @@ impl Site {
         .bind(self.plan.id(&self.parties.schema))
         .fetch_one(&mut self.connection)
         .await?)
+    }
+
+    /// Publications that will publish our tables, where these are yet to be made.
+    async fn publications(&mut self) -> Result<Vec<String>> {
+        let exist: bool = sqlx::query_scalar("SELECT to_regclass('fleet') IS NOT NULL")
+            .fetch_one(&mut self.connection)
+            .await?;
+        match exist {
+            true => Ok(vec![]),
+            false => {
+                Ok(in_the_way::publications(&mut self.connection, &self.parties.schema).await?)
+            }
+        }
     }
 
     /// The schema, if it is missing.
@@ -159,7 +174,8 @@ async fn check_role(connection: &mut PgConnection, role: &str, user: &str) -> Re
     }
 }
 
-/// Makes all that is missing. Nothing is done where all is there.
+/// Makes all that is missing. Nothing is done where all is there. `published`: whether its user
+/// knows that publications would publish our tables.
 ///
 /// # Errors
 /// `Mapping`: triggers cannot watch what is mapped, a right is missing, or a table was locked for
@@ -168,13 +184,21 @@ pub async fn install(
     settings: &DatabaseSettings,
     sources: &SourcesSettings,
     role: Option<&str>,
+    published: bool,
 ) -> Result<Installed> {
     let mut site = Site::open(settings, sources, role).await?;
+    let publications = site.publications().await?;
+    if !published && !publications.is_empty() {
+        return Err(StoreError::Mapping(format!(
+            "{}; then install with --published; nothing was made",
+            publications.join("; ")
+        )));
+    }
     let mut made = Vec::new();
     if let Some(step) = site.schema().await? {
         site.run(&[step], &mut made).await?;
     }
-    let grants = grants::missing(&mut site.connection, sources, &site.parties.role).await?;
+    let grants = grants::missing(&mut site.connection, sources, &site.parties).await?;
     site.run(&grants, &mut made).await?;
     site.migrate().await?;
     if !site.is_whole().await? {
@@ -203,8 +227,11 @@ pub async fn print(
     role: Option<&str>,
 ) -> Result<String> {
     let mut site = Site::open(settings, sources, role).await?;
-    let mut steps: Vec<Step> = site.schema().await?.into_iter().collect();
-    steps.extend(grants::missing(&mut site.connection, sources, &site.parties.role).await?);
+    let publications = site.publications().await?;
+    let mut steps: Vec<Step> =
+        publications.into_iter().map(|words| Step::new(format!("Note: {words}."), "")).collect();
+    steps.extend(site.schema().await?);
+    steps.extend(grants::missing(&mut site.connection, sources, &site.parties).await?);
     let missing = migrate::missing(&mut site.connection, &site.parties.schema).await?;
     if !missing.is_empty() {
         let path = quoted(&site.parties.schema);

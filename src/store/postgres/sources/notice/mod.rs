@@ -6,12 +6,14 @@
 mod catalogue;
 mod functions;
 mod grants;
+mod in_the_way;
 pub mod install;
 mod parsed;
 mod path;
 mod plan;
 pub mod remove;
 mod script;
+mod taken_back;
 mod way_select;
 
 use sqlx::PgConnection;
@@ -20,9 +22,11 @@ use crate::{
     config::sources::{Notice, SourcesSettings},
     store::{
         Result, TriggerOff,
-        postgres::sources::{check::TriggersChecked, figures::literal},
+        postgres::sources::{check::TriggersChecked, figures::literal, plain::one_line},
     },
 };
+pub(in crate::store::postgres) use grants::RECORD;
+pub(super) use in_the_way::publications;
 use plan::Plan;
 
 /// How the writes of the owner's programs are noticed.
@@ -124,7 +128,8 @@ pub(super) async fn triggers_of(
 /// Steps as a file for `psql`: one transaction, in which each step says what it is for.
 fn printed(steps: &[script::Step]) -> String {
     let steps = steps.iter().map(|script::Step { comment, sql }| {
-        let comment: String = comment.lines().map(|line| format!("-- {line}\n")).collect();
+        // A comment ends with its line: psql would run what a name has behind that.
+        let comment = format!("-- {}\n", one_line(comment));
         format!("{comment}{}\n\n", sql.trim_end())
     });
     let steps: String = steps.collect();

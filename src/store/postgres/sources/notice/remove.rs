@@ -3,7 +3,7 @@
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use super::{install::failed, script::Step};
+use super::{install::failed, script::Step, taken_back};
 use crate::{
     config::DatabaseSettings,
     store::{
@@ -38,36 +38,6 @@ const TRIGGERS: &str = "
     WHERE space.nspname = $1::text::name AND c.relnamespace <> space.oid
       AND starts_with(p.proname::text, 'notice_'::text) AND t.tgparentid = 0::oid
     ORDER BY t.tgrelid, t.tgname";
-
-/// What the role `$1` may do with objects of others outside the schema `$2`. A role that has tables
-/// of its own there is not only the service's, and keeps its rights.
-const RIGHTS: &str = "
-    SELECT DISTINCT pg_catalog.concat_ws(' '::text, 'REVOKE ALL'::text, held.columns, \
-                      'ON'::text, held.object, 'FROM'::text, quote_ident($1::text))
-    FROM pg_roles r
-    CROSS JOIN LATERAL (
-        SELECT NULL::text AS columns,
-               pg_catalog.concat_ws(' '::text, 'SCHEMA'::text, n.nspname::regnamespace::text) AS \
-                      object
-        FROM pg_namespace n, aclexplode(n.nspacl) AS a
-        WHERE a.grantee = r.oid AND n.nspowner <> r.oid AND n.nspname::text <> $2::text
-        UNION ALL
-        SELECT NULL::text, c.oid::regclass::text
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) AS a
-        WHERE a.grantee = r.oid AND c.relowner <> r.oid AND n.nspname::text <> $2::text
-          AND c.relkind <> 'S'::\"char\"
-        UNION ALL
-        SELECT pg_catalog.concat('('::text, quote_ident(t.attname::text), ')'::text), \
-                      c.oid::regclass::text
-        FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid
-        JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(t.attacl) AS a
-        WHERE a.grantee = r.oid AND c.relowner <> r.oid AND n.nspname::text <> $2::text
-    ) AS held
-    WHERE r.rolname = $1::text::name AND NOT r.rolsuper
-      AND NOT EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                      WHERE c.relowner = r.oid AND n.nspname::text <> $2::text
-                        AND c.relkind <> 't'::\"char\" AND c.relkind <> 'i'::\"char\")
-    ORDER BY 1";
 
 /// Objects in the schema that are not ours, and those elsewhere that need one of ours.
 const OTHERS: &str = "
@@ -164,11 +134,10 @@ async fn steps(connection: &mut PgConnection, schema: &str) -> Result<(Vec<Step>
     let triggers: Vec<String> =
         sqlx::query_scalar(TRIGGERS).bind(schema).fetch_all(&mut *connection).await?;
     add(&mut steps, "The triggers on mapped tables.", &triggers);
+    let given = taken_back::rights(&mut *connection, schema, &role).await?;
+    add(&mut steps, "The rights that were given to the role that serves.", &given.ours);
     if role != user && !role.starts_with("pg_") {
-        let rights: Vec<String> =
-            sqlx::query_scalar(RIGHTS).bind(&role).bind(schema).fetch_all(&mut *connection).await?;
-        add(&mut steps, &format!("What the role {role} may do with objects of others."), &rights);
-        left.push(format!("the role {role}: DROP ROLE {}", quoted(&role)));
+        left.push(given.of_role(&role));
     }
     let others: Vec<String> = sqlx::query_scalar(OTHERS)
         .bind(schema)

@@ -146,8 +146,8 @@ fn functions_of(plan: &Plan, parties: &Parties) -> Step {
         let body = functions::source(&parties.schema, notes);
         sql += &format!(
             "\nCREATE OR REPLACE FUNCTION {schema}.{name}() RETURNS trigger LANGUAGE plpgsql \
-             SECURITY DEFINER AS $notice${body}$notice$;\nREVOKE ALL ON FUNCTION \
-             {schema}.{name}() FROM PUBLIC;"
+             SECURITY DEFINER AS {};\nREVOKE ALL ON FUNCTION {schema}.{name}() FROM PUBLIC;",
+            dollar_quoted(&body)
         );
         if parties.role != parties.user {
             let user = quoted(&parties.user);
@@ -215,11 +215,11 @@ fn record(plan: &Plan, parties: &Parties) -> Step {
         .iter()
         .map(|(table, notes)| {
             format!(
-                "({}, {}, {}, $notice${}$notice$)",
+                "({}, {}, {}, {})",
                 literal(&table.schema),
                 literal(&table.name),
                 literal(&functions::suffix(table)),
-                functions::source(&parties.schema, notes),
+                dollar_quoted(&functions::source(&parties.schema, notes)),
             )
         })
         .collect();
@@ -238,6 +238,15 @@ fn record(plan: &Plan, parties: &Parties) -> Step {
     )
 }
 
+/// A text between dollar signs, which no name in it can end.
+fn dollar_quoted(text: &str) -> String {
+    let mut tag = "$notice$".to_owned();
+    while text.contains(&tag) {
+        tag.insert(1, '_');
+    }
+    format!("{tag}{text}{tag}")
+}
+
 /// The name of the function of a table.
 fn function(table: &TableName) -> String {
     format!("notice_{}", functions::suffix(table))
@@ -245,4 +254,16 @@ fn function(table: &TableName) -> String {
 
 fn full_name(table: &TableName) -> String {
     format!("{}.{}", quoted(&table.schema), quoted(&table.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_ends_the_text_of_a_function() {
+        assert_eq!(dollar_quoted("a"), "$notice$a$notice$");
+        let name = "\"$notice$; GRANT $_notice$\"";
+        assert_eq!(dollar_quoted(name), format!("$__notice${name}$__notice$"));
+    }
 }
