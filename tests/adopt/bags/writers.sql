@@ -13,7 +13,7 @@ UPDATE public.bag SET expiry_date = current_date - 3 WHERE bag_no IN (SELECT bag
 -- step: moves
 UPDATE public.bag SET store_id = 1 + store_id % 12 WHERE bag_no IN (SELECT bag_no FROM public.bag ORDER BY random() LIMIT 20)
     AND 1 + store_id % 12 IN (SELECT id FROM public.blood_store);
-UPDATE public.blood_store SET hospital_id = (SELECT id FROM public.hospital ORDER BY random() LIMIT 1)
+UPDATE public.blood_store SET hospital_id = (SELECT id FROM public.hospital WHERE hospital_name <> 'Field Hospital' ORDER BY random() LIMIT 1)
 WHERE id = (SELECT id FROM public.blood_store ORDER BY random() LIMIT 1);
 UPDATE public.movement SET hospital_id = (SELECT id FROM public.hospital ORDER BY random() LIMIT 1)
 WHERE id IN (SELECT id FROM public.movement ORDER BY moved_at DESC LIMIT 3);

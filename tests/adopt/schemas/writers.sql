@@ -13,7 +13,7 @@ UPDATE inv.blood_unit SET deleted = 1 - deleted WHERE unit_number IN (SELECT uni
 UPDATE logistics.consignment SET status = 'RECEIVED', received_on = now() AT TIME ZONE 'America/Bogota' WHERE consignment_id IN (SELECT consignment_id FROM logistics.consignment WHERE received_on IS NULL LIMIT 2);
 -- step: moves
 UPDATE inv.blood_unit SET location_id = (SELECT location_id FROM inv.storage_location ORDER BY random() LIMIT 1) WHERE unit_number IN (SELECT unit_number FROM inv.blood_unit ORDER BY random() LIMIT 20);
-UPDATE inv.storage_location SET site_code = (SELECT site_code FROM org.site ORDER BY random() LIMIT 1) WHERE location_id = (SELECT location_id FROM inv.storage_location ORDER BY random() LIMIT 1);
+UPDATE inv.storage_location SET site_code = (SELECT site_code FROM org.site WHERE site_code NOT LIKE 'TMP-%' ORDER BY random() LIMIT 1) WHERE location_id = (SELECT location_id FROM inv.storage_location ORDER BY random() LIMIT 1);
 UPDATE clinical.requisition SET site_code = 'MDE-1', requested_on = requested_on + 1 WHERE requisition_id IN (SELECT requisition_id FROM clinical.requisition WHERE requested_on < current_date - 2 ORDER BY random() LIMIT 3);
 -- step: cascade
 INSERT INTO org.site VALUES ('TMP-' || floor(random() * 100000), 'Temporal') ON CONFLICT DO NOTHING;

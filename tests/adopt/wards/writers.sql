@@ -11,8 +11,9 @@ UPDATE public."Dispatch" SET "receivedAt" = now() WHERE "dispatchId" IN (SELECT 
 UPDATE public."BloodOrder" SET "orderStatus" = 'Cancelled' WHERE "orderId" IN (SELECT "orderId" FROM public."BloodOrder" ORDER BY "orderedAt" DESC LIMIT 2);
 -- step: moves
 UPDATE public."BloodBag" SET "slotId" = (SELECT "slotId" FROM public."Slot" ORDER BY random() LIMIT 1) WHERE "bagId" IN (SELECT "bagId" FROM public."BloodBag" ORDER BY random() LIMIT 20);
-UPDATE public."Fridge" SET "wardId" = (SELECT "wardId" FROM public."Ward" ORDER BY random() LIMIT 1) WHERE "fridgeId" = (SELECT "fridgeId" FROM public."Fridge" ORDER BY random() LIMIT 1);
-UPDATE public."Ward" SET "facilityId" = (SELECT "facilityId" FROM public."Facility" ORDER BY random() LIMIT 1) WHERE "wardId" = (SELECT "wardId" FROM public."Ward" ORDER BY random() LIMIT 1);
+UPDATE public."Fridge" SET "wardId" = (SELECT "wardId" FROM public."Ward" JOIN public."Facility" USING ("facilityId")
+    WHERE "FacilityName" <> 'Campaña' ORDER BY random() LIMIT 1) WHERE "fridgeId" = (SELECT "fridgeId" FROM public."Fridge" ORDER BY random() LIMIT 1);
+UPDATE public."Ward" SET "facilityId" = (SELECT "facilityId" FROM public."Facility" WHERE "FacilityName" <> 'Campaña' ORDER BY random() LIMIT 1) WHERE "wardId" = (SELECT "wardId" FROM public."Ward" ORDER BY random() LIMIT 1);
 UPDATE public."Dispatch" SET "toFacilityId" = (SELECT "facilityId" FROM public."Facility" ORDER BY random() LIMIT 1) WHERE "dispatchId" IN (SELECT "dispatchId" FROM public."Dispatch" ORDER BY "receivedAt" DESC NULLS LAST LIMIT 3);
 -- step: cascade
 WITH f AS (INSERT INTO public."Facility" ("FacilityName") VALUES ('Campaña') RETURNING "facilityId"),
