@@ -12,9 +12,12 @@ use crate::{
     jobs::{owners_check, rebuild::Extent},
     service::imports::Undo,
     startup::{Application, Core, StartError, signals::Signals},
-    store::postgres::{
-        home::DEFAULT,
-        move_schema::{Moved, move_schema},
+    store::{
+        Difference,
+        postgres::{
+            home::DEFAULT,
+            move_schema::{Moved, move_schema},
+        },
     },
     telemetry::{self, Output},
     tools::{
@@ -288,6 +291,15 @@ async fn rebuild(settings: Settings, all: bool, days: Option<u32>) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
+/// What differs where the totals are the same.
+fn what_else_differs(d: &Difference) -> &'static str {
+    match (d.stored == Some(d.derived), d.figures_differ) {
+        (false, _) => "",
+        (true, true) => "; the figures by blood type differ",
+        (true, false) => "; the bounds of the day, or its next expiry, differ",
+    }
+}
+
 async fn audit(settings: Settings) -> Result<ExitCode, Failure> {
     let (of_row, of_all) = match settings.sources {
         None => ("a mark or an expiry is waiting", "as a mark or an expiry explains"),
@@ -302,9 +314,10 @@ async fn audit(settings: Settings) -> Result<ExitCode, Failure> {
         let stored = d.stored.map_or_else(|| "no row".to_owned(), |s| s.map(figure).join(" "));
         println!(
             "{} {}: stored {stored}; sources say {stock} {transferred} {requests} (stock, \
-             transferred, requests){}",
+             transferred, requests){}{}",
             d.facility_id,
             d.date,
+            what_else_differs(d),
             if d.explained { format!("; explained: {of_row}") } else { String::new() }
         );
     }

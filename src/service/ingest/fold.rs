@@ -1,6 +1,9 @@
 //! What the events of a group change: pure decisions on an overlay of the rows that were loaded.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+};
 
 use jiff::civil::Date;
 use uuid::Uuid;
@@ -36,8 +39,8 @@ pub struct Overlay {
     pub banks: HashMap<Uuid, Uuid>,
     /// Facilities that are known to exist.
     pub facilities: HashSet<Uuid>,
-    /// Where removed entities counted last, whether this group removed them or an earlier one. A
-    /// repeated removal touches the same day.
+    /// Where removed entities were and counted last, whether this group removed them or an earlier
+    /// one. A repeated removal touches the same day, and is the right of the same people.
     pub last_counted: HashMap<(EntityKind, Uuid), LastCounted>,
 }
 
@@ -54,7 +57,7 @@ impl Overlay {
     /// Applies one request: all its events, or none. Events of facilities other than those `within`
     /// are not allowed; else the faults of each of its events are the answer.
     pub fn fold(&mut self, events: &[Event], within: &Visible) -> Result<Folded, Refusal> {
-        let mut undo: Vec<((EntityKind, Uuid), Option<Record>)> = Vec::new();
+        let mut undo = Undo::default();
         let (facilities, banks) = (self.facilities.clone_if(events), self.banks.clone_if(events));
         let mut folded = Folded { applied: vec![false; events.len()], touched: HashSet::new() };
         let (mut faults, mut forbidden) = (Vec::new(), Vec::new());
@@ -85,12 +88,8 @@ impl Overlay {
         if faults.is_empty() && forbidden.is_empty() {
             return Ok(folded);
         }
-        for (key, before) in undo.into_iter().rev() {
-            match before {
-                Some(record) => drop(self.records.insert(key, record)),
-                None => drop(self.records.remove(&key)),
-            }
-        }
+        put_back(&mut self.records, undo.records);
+        put_back(&mut self.last_counted, undo.last_counted);
         if let Some(before) = facilities {
             self.facilities = before;
         }
@@ -103,6 +102,26 @@ impl Overlay {
         }
         faults.sort_by_key(|fault| fault.index);
         Err(Refusal::Faulty(faults))
+    }
+
+    /// The events of a request, by position, that themselves name a facility that is not `within`.
+    /// They are refused before the database is asked, so that the time of the answer does not tell
+    /// which facilities exist.
+    pub fn named_outside(events: &[Event], within: &Visible) -> Vec<usize> {
+        let Visible::Only(only) = within else { return Vec::new() };
+        let named = |event: &Event| match event {
+            Event::Touched { facility_id, .. } => Some(*facility_id),
+            Event::Statement(Statement { id, record, .. }) => match record.entity.as_ref()? {
+                Entity::Facility { .. } => Some(*id),
+                Entity::BloodBank { facility_id, .. } | Entity::Request { facility_id, .. } => {
+                    Some(*facility_id)
+                }
+                Entity::Distribution { dispatched_to_id, .. } => Some(*dispatched_to_id),
+                Entity::Inventory { .. } => None,
+            },
+        };
+        let is_outside = |event| named(event).is_some_and(|id| !only.ids.contains(&id));
+        (0..events.len()).filter(|index| is_outside(&events[*index])).collect()
     }
 
     /// Whether an event is only about facilities `within`: the stored one, and the new one. What is
@@ -144,7 +163,7 @@ impl Overlay {
         &mut self,
         event: &Event,
         touched: &mut HashSet<(Uuid, Touch)>,
-        undo: &mut Vec<((EntityKind, Uuid), Option<Record>)>,
+        undo: &mut Undo,
     ) -> Result<bool, (&'static str, String)> {
         let Statement { kind, id, record } = match event {
             Event::Statement(statement) => statement,
@@ -163,11 +182,18 @@ impl Overlay {
             Some(known) => {
                 let counted = self.counted(known, *id);
                 touched.extend(counted);
+                let facility = self.facility_of(known, *id);
                 if record.entity.is_none()
-                    && let Some((facility_id, touch)) = counted
+                    && let Some(facility_id) = facility
                 {
-                    let at_ms = if let Touch::At(at_ms) = touch { Some(at_ms) } else { None };
-                    self.last_counted.insert((*kind, *id), LastCounted { facility_id, at_ms });
+                    let at_ms = match counted {
+                        Some((_, Touch::At(at_ms))) => Some(at_ms),
+                        Some(_) => None,
+                        None => Some(LastCounted::ON_NO_DAY_MS),
+                    };
+                    let now = LastCounted { facility_id, at_ms };
+                    let before = self.last_counted.insert((*kind, *id), now);
+                    undo.last_counted.push(((*kind, *id), before));
                 }
             }
             None => {
@@ -196,7 +222,7 @@ impl Overlay {
             }
             _ => {}
         }
-        undo.push(((*kind, *id), before));
+        undo.records.push(((*kind, *id), before));
         self.records.insert((*kind, *id), record.clone());
         Ok(true)
     }
@@ -258,6 +284,22 @@ impl Overlay {
                  batch"
             ),
         ))
+    }
+}
+
+/// What stood before each change of a request, in the order of the changes.
+#[derive(Default)]
+struct Undo {
+    records: Vec<((EntityKind, Uuid), Option<Record>)>,
+    last_counted: Vec<((EntityKind, Uuid), Option<LastCounted>)>,
+}
+
+fn put_back<K: Eq + Hash, V>(map: &mut HashMap<K, V>, before: Vec<(K, Option<V>)>) {
+    for (key, before) in before.into_iter().rev() {
+        match before {
+            Some(value) => drop(map.insert(key, value)),
+            None => drop(map.remove(&key)),
+        }
     }
 }
 

@@ -53,6 +53,7 @@ fn a_refused_request_leaves_everything_as_it_was_for_the_next_of_its_group() {
     );
     assert_eq!(changed.records, before.records);
     assert_eq!((changed.banks, changed.facilities), (before.banks, before.facilities));
+    assert_eq!(changed.last_counted, before.last_counted);
 }
 
 #[test]
@@ -68,4 +69,48 @@ fn without_its_fault_the_same_request_is_applied_whole() {
         changed.records[&(EntityKind::Inventory, UNIT)],
         Record { event_time_ms: 4, entity: units(BANK, 4) }
     );
+}
+
+#[test]
+fn only_events_that_name_a_facility_of_somebody_elses_are_refused_before_the_database_is_asked() {
+    let own = Uuid::from_u128(1);
+    let only = |ids: &[Uuid]| {
+        Visible::Only(std::sync::Arc::new(crate::access::visible::VisibleIds {
+            ids: ids.iter().copied().collect(),
+            name: String::new(),
+        }))
+    };
+    let other = Uuid::from_u128(9);
+    let request = |facility_id| Entity::Request {
+        facility_id,
+        blood_type: None,
+        created_at_ms: 0,
+        quantity: None,
+    };
+    let delivery = |dispatched_to_id| Entity::Distribution {
+        dispatched_to_id,
+        blood_type: None,
+        quantity: 1,
+        date_delivered_ms: None,
+    };
+    let bank = |facility_id| Entity::BloodBank { facility_id, name: String::new() };
+    let place = || Entity::Facility { name: String::new(), timezone: "UTC".into() };
+    let id = Uuid::from_u128(20);
+    let of = |facility| {
+        [
+            said(EntityKind::Facility, facility, 1, Some(place())),
+            said(EntityKind::BloodBank, id, 1, Some(bank(facility))),
+            said(EntityKind::Request, id, 1, Some(request(facility))),
+            said(EntityKind::Distribution, id, 1, Some(delivery(facility))),
+            Event::Touched { facility_id: facility, date: None },
+        ]
+    };
+    let unnamed = [
+        said(EntityKind::Inventory, id, 1, units(BANK, 1)),
+        said(EntityKind::Request, id, 1, None),
+    ];
+    let events: Vec<Event> = of(own).into_iter().chain(unnamed).chain(of(other)).collect();
+    assert_eq!(Overlay::named_outside(&events, &only(&[own])), [7, 8, 9, 10, 11]);
+    assert_eq!(Overlay::named_outside(&events, &only(&[own, other])), [0; 0]);
+    assert_eq!(Overlay::named_outside(&events, &Visible::All), [0; 0]);
 }

@@ -18,7 +18,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::Span;
 
-use self::group_forming::Needs;
+use self::{fold::Overlay, group_forming::Needs};
 use super::{imports::ImportPart, outage::Outage, refresh::Refresher};
 
 use crate::{
@@ -164,6 +164,11 @@ impl Ingest {
         events: Vec<Event>,
         within: Visible,
     ) -> Result<Ingested, IngestError> {
+        let outside = Overlay::named_outside(&events, &within);
+        if !outside.is_empty() {
+            self.count_rejected(events.iter().map(Event::type_name));
+            return Err(IngestError::Forbidden(outside));
+        }
         self.submit_task(IngestTask { events, within, note: None }).await
     }
 
@@ -205,11 +210,14 @@ impl Ingest {
             Err(_) => Err(IngestError::Overloaded),
         };
         if result.is_err() {
-            names.iter().for_each(|name| {
-                self.parts.metrics.events.with_label_values(&[name, "rejected"]).inc()
-            });
+            self.count_rejected(names.into_iter());
         }
         result
+    }
+
+    fn count_rejected(&self, names: impl Iterator<Item = &'static str>) {
+        let events = &self.parts.metrics.events;
+        names.for_each(|name| events.with_label_values(&[name, "rejected"]).inc());
     }
 
     /// The number of requests that wait, and the number that may.

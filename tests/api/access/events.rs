@@ -115,4 +115,34 @@ on_both_stores! {
             posted(&service, &all, &[inventory(Uuid::new_v4(), other.bank, "B-", 2)]).await;
         assert_eq!(status, 200, "{answer}");
     }
+
+    /// What counted nowhere was a facility's all the same: a delivery under way.
+    async fn a_removed_entity_stays_its_facilitys(launch: Launch) {
+        let service = signed_in(launch).await;
+        let (own, other) = (site(&service, "Own").await, site(&service, "Other").await);
+        let under_way = |id: Uuid, to: Uuid| {
+            let mut delivery = distribution(id, to, 3, now_ms());
+            delivery["data"].as_object_mut().unwrap().remove("date_delivered");
+            delivery
+        };
+        let operator = key_of(&service, "operator", &[own.facility]).await;
+        let others = key_of(&service, "operator", &[other.facility]).await;
+        let [mine, theirs] = [(); 2].map(|()| Uuid::new_v4());
+        let removal = removed("distribution", mine);
+        for events in [vec![under_way(mine, own.facility)], vec![removal.clone()], vec![removal]] {
+            let (status, answer) = posted(&service, &operator, &events).await;
+            assert_eq!(status, 200, "a retry learns what it did: {answer}");
+        }
+        for events in [vec![under_way(theirs, other.facility)], vec![removed("distribution", theirs)]]
+        {
+            let (status, answer) = posted(&service, &others, &events).await;
+            assert_eq!(status, 200, "{answer}");
+        }
+        let taken = distribution(theirs, own.facility, 9, now_ms());
+        let (status, answer) = posted(&service, &operator, &[taken]).await;
+        assert_eq!(status, 403, "it was the other's: {answer}");
+        let back = distribution(theirs, other.facility, 2, now_ms());
+        let (status, answer) = posted(&service, &others, &[back]).await;
+        assert_eq!(status, 200, "{answer}");
+    }
 }
