@@ -233,3 +233,7 @@ pub(super) fn check_public_url(text: &str) -> Result<(), SettingsError> {
     let right = "must be a URL such as https://summary.example, without path and query";
     Err(SettingsError::new("auth.public_url", &text, right))
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

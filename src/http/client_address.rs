@@ -35,6 +35,11 @@ impl TrustedProxies {
         TrustedProxies { networks, reads_forwarded: header == ForwardedHeader::Forwarded }
     }
 
+    /// Whether nobody is trusted.
+    pub fn is_empty(&self) -> bool {
+        self.networks.is_empty()
+    }
+
     /// Whether this address is a trusted proxy.
     pub fn has(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(&address))

@@ -183,7 +183,7 @@ impl Edge {
         if is_docs {
             headers.insert(header::REFERRER_POLICY, NO_REFERRER);
         }
-        if self.has_tls || self.origin(request).is_https {
+        if self.has_tls || (!self.proxies.is_empty() && self.origin(request).is_https) {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
         }
         if let Some(limits) = &self.limits {

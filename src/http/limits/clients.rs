@@ -78,10 +78,11 @@ impl Client {
 
     /// Takes a place among the requests under way; `None` where all are taken. The place is free
     /// again when the result is dropped.
-    pub fn begin(self: &Arc<Self>) -> Option<UnderWay> {
+    pub fn begin(self: Arc<Self>) -> Option<UnderWay> {
         let before = self.under_way.fetch_add(1, Ordering::Relaxed);
-        let place = UnderWay(self.clone());
-        (self.most_under_way == 0 || before < self.most_under_way).then_some(place)
+        let is_free = self.most_under_way == 0 || before < self.most_under_way;
+        let place = UnderWay(self);
+        is_free.then_some(place)
     }
 }
 
@@ -196,12 +197,12 @@ mod tests {
         assert_eq!((one.take_request(), one.take_request()), (Ok(Some(1)), Ok(Some(0))));
         let wait = one.take_request().unwrap_err();
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(30), "{wait:?}");
-        assert_eq!(clients.of(1).take_request().is_err(), true, "the same client");
+        assert!(clients.of(1).take_request().is_err(), "the same client");
         assert_eq!(clients.of(2).take_request(), Ok(Some(1)));
         assert_eq!((one.take_event_bytes(10), one.take_event_bytes(0)), (Ok(()), Ok(())));
         assert!(one.take_event_bytes(1).unwrap_err() <= Duration::from_secs(6));
-        let place = one.begin().unwrap();
-        assert!(one.begin().is_none());
+        let place = one.clone().begin().unwrap();
+        assert!(one.clone().begin().is_none());
         drop(place);
         assert!(one.begin().is_some(), "a refused request takes no place");
     }
@@ -209,7 +210,7 @@ mod tests {
     #[test]
     fn nothing_is_counted_where_there_are_no_limits() {
         let free = Clients::new(&settings(0, 0, 0)).of(1);
-        let places: Vec<_> = (0..1_000).map(|_| free.begin().unwrap()).collect();
+        let places: Vec<_> = (0..1_000).map(|_| free.clone().begin().unwrap()).collect();
         assert_eq!((free.take_request(), free.take_event_bytes(u64::MAX)), (Ok(None), Ok(())));
         assert_eq!(places.len(), 1_000);
     }

@@ -178,8 +178,7 @@ impl Limits {
 
 /// Whole seconds, rounded up; at least one.
 fn whole_seconds(wait: Duration) -> u32 {
-    let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    u32::try_from(ms / 1_000 + 1).unwrap_or(u32::MAX)
+    u32::try_from(wait.as_micros().div_ceil(1_000_000)).unwrap_or(u32::MAX).max(1)
 }
 
 /// What counts as one address: an IPv4 address, or the network of 64 bits of an IPv6 address, of

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     access::{key_of, signed_in, site},
     on_both_stores,
-    support::{Service, service::Launch, wait_until},
+    support::{Service, wait_until},
 };
 
 /// Asks until the answer is 429, at most so often; returns how many were answered before, and that
@@ -86,11 +86,12 @@ on_both_stores! {
         let ask = |key: &str| service.request_as(Some(key), Method::GET, &path);
         let (answered, _) = until_refused(|| ask(&flooding), 500).await;
         assert!(answered >= 59, "{answered}");
-        // The same address floods with credentials that nobody has; those who are known do not
+        assert_eq!(ask(&other).send().await.unwrap().status(), 200);
+        // The same address floods with credentials that nobody has; those who have signed in do not
         // notice it, nor do they the flood of another principal.
         let forged = || service.request_as(Some("fs_0123456789ab_forged"), Method::GET, &path);
         until_refused(forged, 500).await;
-        for _ in 0..50 {
+        for _ in 0..40 {
             assert_eq!(ask(&other).send().await.unwrap().status(), 200);
             assert_eq!(forged().send().await.unwrap().status(), 429);
             assert_eq!(ask(&flooding).send().await.unwrap().status(), 429);
@@ -234,17 +235,15 @@ async fn an_address_has_so_many_connections_and_a_trusted_proxy_any_number() {
     };
     // Those of the start may still end.
     let mut held = Vec::new();
-    let refused = |text: &str| {
-        text.contains("http_connections_refused_total")
-            && metric_of(text, "http_connections_refused_total") > 0.0
-    };
+    let refused = |text: &str| metric_of(text, "http_connections_refused_total") > 0.0;
     let watcher = client_at("127.0.0.9");
     wait_until("a connection is refused", async || {
         held.push(connect("127.0.0.8").await.unwrap());
         refused(&get_from(&watcher, &service, "/metrics").await.text().await.unwrap())
     })
     .await;
-    let last = held.last().unwrap();
+    // Three are counted now, whichever they are, so that another one is too many.
+    let last = &connect("127.0.0.8").await.unwrap();
     tokio::time::timeout(Duration::from_secs(20), last.readable()).await.unwrap().unwrap();
     let ends = match last.try_read(&mut [0; 1_000]) {
         Ok(length) => length == 0,
