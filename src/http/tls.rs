@@ -129,7 +129,7 @@ impl Certificate {
                 self.used.0.store(Arc::new(key));
                 self.metrics.certificate_expires.set(expires);
                 self.metrics.certificate_refused.set(0);
-                tracing::info!(%file, %expires, "the certificate of TLS has changed, and is in use");
+                tracing::info!(%file, %expires, "the new certificate of TLS is in use");
                 *seen = Seen { stamps: Some(now), fault: None };
             }
             Err(fault) => {

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -13,6 +13,7 @@ use std::{
 use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 use reqwest::{Certificate, Client, tls::Version};
 use serde_json::Value;
+use tokio::task::JoinHandle;
 
 use super::{header, metric_of, server};
 use crate::support::{Service, service::Launch, wait_until, wait_until_within};
@@ -80,6 +81,36 @@ async fn started(launch: Launch, client: &Client) -> Service {
     service
 }
 
+/// Requests all the time, each on a connection of its own.
+struct Readers {
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<(u64, u64)>,
+}
+
+impl Readers {
+    fn start(client: Client, url: String) -> Readers {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            let (mut asked, mut failed) = (0, 0);
+            while !stopped.load(Ordering::Relaxed) {
+                let is_right =
+                    client.get(&url).send().await.is_ok_and(|answer| answer.status() == 200);
+                failed += u64::from(!is_right);
+                asked += 1;
+            }
+            (asked, failed)
+        });
+        Readers { stop, task }
+    }
+
+    /// Stops, and says how many requests there were, and how many of them failed.
+    async fn end(self) -> (u64, u64) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.unwrap()
+    }
+}
+
 #[tokio::test]
 async fn a_new_certificate_is_used_while_requests_go_on_and_a_bad_one_is_not() {
     let launch = Service::on_sqlite();
@@ -100,25 +131,7 @@ async fn a_new_certificate_is_used_while_requests_go_on_and_a_bad_one_is_not() {
     let metrics = async || text(&both, &service, "/metrics").await.unwrap();
     assert_eq!(metric_of(&metrics().await, expires), 4_102_444_800.0);
 
-    // Requests run all the time, each on a connection of its own.
-    let (stop, asked, failed) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicU64::new(0)),
-        Arc::new(AtomicU64::new(0)),
-    );
-    let running = tokio::spawn({
-        let (stop, asked, failed, client) =
-            (stop.clone(), asked.clone(), failed.clone(), both.clone());
-        let url = format!("https://{}/v1/facilities", service.address);
-        async move {
-            while !stop.load(Ordering::Relaxed) {
-                let is_right =
-                    client.get(&url).send().await.is_ok_and(|answer| answer.status() == 200);
-                failed.fetch_add(u64::from(!is_right), Ordering::Relaxed);
-                asked.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    });
+    let readers = Readers::start(both.clone(), format!("https://{}/v1/facilities", service.address));
     files.replace(&second.chain, &second.key);
     let patience = Duration::from_secs(60);
     wait_until_within(patience, "the second certificate is used", async || {
@@ -153,9 +166,7 @@ async fn a_new_certificate_is_used_while_requests_go_on_and_a_bad_one_is_not() {
             && text(&only_first(), &service, "/health/live").await.is_ok()
     })
     .await;
-    stop.store(true, Ordering::Relaxed);
-    running.await.unwrap();
-    let (asked, failed) = (asked.load(Ordering::Relaxed), failed.load(Ordering::Relaxed));
+    let (asked, failed) = readers.end().await;
     assert!(asked > 10 && failed == 0, "{failed} of {asked} failed");
 }
 
