@@ -141,8 +141,8 @@ metrics! {
     );
     limited: IntCounterVec = counters(
         "http_requests_limited_total",
-        "Requests that were refused because their client had used up a budget, by the budget and by the \
-         kind of client.",
+        "Requests refused because their client had used up a budget, by the budget and the kind of \
+         client.",
         &["limit", "client"],
     );
     clients: IntGauge = gauge(

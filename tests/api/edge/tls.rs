@@ -131,7 +131,8 @@ async fn a_new_certificate_is_used_while_requests_go_on_and_a_bad_one_is_not() {
     let metrics = async || text(&both, &service, "/metrics").await.unwrap();
     assert_eq!(metric_of(&metrics().await, expires), 4_102_444_800.0);
 
-    let readers = Readers::start(both.clone(), format!("https://{}/v1/facilities", service.address));
+    let readers =
+        Readers::start(both.clone(), format!("https://{}/v1/facilities", service.address));
     files.replace(&second.chain, &second.key);
     let patience = Duration::from_secs(60);
     wait_until_within(patience, "the second certificate is used", async || {
