@@ -1,11 +1,15 @@
 # docker build -t facility-summary .
 #
-# Without sign-in the service answers on loopback only, so publishing a port with -p reaches nothing:
+# Without sign-in the service answers on a loopback address only, in a container too. So publishing a
+# port with -p reaches nothing; on the host's network, the host reaches it:
 #   docker run --network host -v facility-summary:/data facility-summary
 # With sign-in it serves other machines; docs/security.md says how keys are made:
 #   docker run -p 8080:8080 -e BIND_ADDR=0.0.0.0:8080 -e FACILITY_SUMMARY__AUTH__SIGN_IN=on \
 #       -v facility-summary:/data facility-summary
-# docs/configuration.md has the settings, docs/operations.md how to run it.
+# TLS: -v …:/tls:ro -e FACILITY_SUMMARY__SERVER__TLS_CERTIFICATE=/tls/tls.crt \
+#      -e FACILITY_SUMMARY__SERVER__TLS_KEY=/tls/tls.key
+# With TLS or server.internal_bind, give a health check of your own: the one below asks without TLS, at
+# BIND_ADDR. docs/configuration.md has the settings, docs/operations.md how to run it.
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 COPY . .

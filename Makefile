@@ -60,9 +60,10 @@ fmt: ## format the code
 	cargo fmt --manifest-path load-tests/Cargo.toml
 	cargo fmt --manifest-path fuzz/Cargo.toml
 
-lint: ## format check, and clippy with warnings as errors
+lint: ## format check, clippy with warnings as errors, and what dependencies may be
 	cargo fmt --check
 	cargo fmt --check --manifest-path load-tests/Cargo.toml
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --test simulation --test starts --locked -- -D warnings # not among all targets
+	tests/deny/run.sh

@@ -6,11 +6,11 @@ pub mod auth;
 mod auth_table;
 #[cfg(test)]
 mod auth_tests;
-mod bind_address;
 pub mod redis_url;
 mod refresh;
 mod rules;
 mod sections;
+pub mod server;
 pub mod sources;
 #[cfg(test)]
 mod tests;
@@ -23,6 +23,7 @@ use serde::Deserialize;
 pub use auth::AuthSettings;
 pub use refresh::{RefreshSettings, Switch};
 pub use sections::*;
+pub use server::{LimitSettings, ServerSettings};
 use sources::SourcesSettings;
 use urls::is_postgres;
 pub use urls::{check_escapes, redacted};
@@ -33,6 +34,8 @@ pub use urls::{check_escapes, redacted};
 pub struct Settings {
     /// `[server]`: the HTTP server.
     pub server: ServerSettings,
+    /// `[limits]`: how much is taken of one client.
+    pub limits: LimitSettings,
     /// `[sources]`: where the figures are in an operational database. `None`: in our own tables.
     /// Read by itself: its keys are texts of the database too, whose spelling counts.
     #[serde(skip)]
@@ -155,7 +158,8 @@ impl Settings {
         if let Some(url) = &self.redis.url {
             crate::config::redis_url::RedisUrl::parse(url)?;
         }
-        bind_address::check(&self.server.bind, self.auth.is_on())?;
+        self.server.check(&self.auth)?;
+        self.limits.check(&self.server)?;
         if let Some(schema) = &self.database.schema {
             check_schema("database.schema", schema)?;
         }

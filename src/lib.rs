@@ -4,6 +4,8 @@
 //! `sql/` and its callers in `store`, the tiers of a read in `service/reads`, the writing of events
 //! in `service/ingest`, the refresh in `service/refresh`. `startup` puts the parts together.
 
+#![forbid(unsafe_code)]
+
 pub mod access;
 pub mod back_off;
 pub mod cache;

@@ -139,6 +139,28 @@ metrics! {
         "Time to answer a request.",
         &["route", "method", "status"],
     );
+    limited: IntCounterVec = counters(
+        "http_requests_limited_total",
+        "Requests refused because their client had used up a budget, by the budget and the kind of \
+         client.",
+        &["limit", "client"],
+    );
+    clients: IntGauge = gauge(
+        "http_clients",
+        "Clients that have budgets of their own: principals and addresses that asked lately.",
+    );
+    connections_refused: IntCounter = counter(
+        "http_connections_refused_total",
+        "Connections that were one too many for their address.",
+    );
+    certificate_expires: IntGauge = gauge(
+        "server_tls_certificate_expires_timestamp_seconds",
+        "Unix time at which the certificate in use expires; 0 without TLS.",
+    );
+    certificate_refused: IntGauge = gauge(
+        "server_tls_certificate_refused",
+        "1 while the files of the certificate cannot be used, so that the one before is kept.",
+    );
     panics: IntCounter = counter("panics_total", "Panics caught in handlers and jobs.");
     stream_gaps: IntCounterVec = counters(
         "stream_gaps_total",

@@ -27,7 +27,8 @@ start_service() {
     service=
     trap clean_up EXIT
     trap 'exit 130' INT TERM HUP
-    env "DATABASE_URL=sqlite://$folder/facility-summary.db" BIND_ADDR=127.0.0.1:0 FACILITY_SUMMARY__LOG__FORMAT=json "$@" \
+    env "DATABASE_URL=sqlite://$folder/facility-summary.db" BIND_ADDR=127.0.0.1:0 FACILITY_SUMMARY__LOG__FORMAT=json \
+        FACILITY_SUMMARY__LIMITS__REQUESTS_PER_MINUTE=0 "$@" \
         setpriv --pdeathsig KILL -- "$SERVICE" serve >"$folder/service.log" 2>&1 </dev/null &
     service=$!
 }

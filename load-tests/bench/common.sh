@@ -41,6 +41,9 @@ PATH=$PATH:/usr/sbin
 
 ## Processes
 
+no_limits=(FACILITY_SUMMARY__LIMITS__REQUESTS_PER_MINUTE=0 FACILITY_SUMMARY__LIMITS__CONCURRENT_REQUESTS=0
+    FACILITY_SUMMARY__LIMITS__EVENT_BYTES_PER_MINUTE=0 FACILITY_SUMMARY__SERVER__CONNECTIONS_PER_ADDRESS=0)
+
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 # start LOG COMMAND...: runs the command in the background. Sets $started to its process id.
@@ -66,12 +69,12 @@ until_it() {
 }
 
 # start_service DATABASE_URL [SETTING=VALUE]...: starts the service with these settings, and else the
-# defaults. Sets $address to its address, and $service_pid to its process id.
+# defaults, without limits: one client sends all the load. Sets $address to its address, and $service_pid to its process id.
 start_service() {
     local url=$1
     shift
     address=127.0.0.1:$(free_port)
-    start "$folder/service.log" env DATABASE_URL="$url" BIND_ADDR="$address" "$@" "$service" serve
+    start "$folder/service.log" env "${no_limits[@]}" DATABASE_URL="$url" BIND_ADDR="$address" "$@" "$service" serve
     service_pid=$started
     until_it "$folder/service.log" curl -sf "http://$address/health/ready"
 }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 
-use super::{SettingsError, Switch};
+use super::{SettingsError, Switch, server::check_public_url};
 use crate::domain::access::Role;
 
 /// The issuer in tokens that `token mint` makes.
@@ -47,6 +47,8 @@ pub struct AuthSettings {
     /// everything, so only a loopback address is bound. `None`: on where a secret or an issuer is
     /// set.
     pub sign_in: Option<Switch>,
+    /// The URL under which clients reach the service: https, host and port.
+    pub public_url: Option<String>,
     /// How long the audit log, and keys that have ended, are kept, in days.
     pub audit_log_days: u32,
     /// The secret of the tokens that `token mint` makes; at least [`SECRET_BYTES`] long.
@@ -158,6 +160,7 @@ impl Default for AuthSettings {
     fn default() -> Self {
         AuthSettings {
             sign_in: None,
+            public_url: None,
             audit_log_days: 400,
             secret: None,
             secret_file: None,
@@ -190,6 +193,9 @@ impl AuthSettings {
 
     /// Checks what involves more than one key. Files are read where they are used.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
+        if let Some(url) = &self.public_url {
+            check_public_url(url)?;
+        }
         if let (Some(_), Some(file)) = (&self.secret, &self.secret_file) {
             let right = "auth.secret is set as well: leave one of them out";
             return Err(SettingsError::new("auth.secret_file", &file.display(), right));

@@ -27,7 +27,9 @@ pub fn checked(section: Value, origin: &str) -> Result<Table, SettingsError> {
         };
         for (nth, issuer) in tables.into_iter().enumerate() {
             let section = format!("auth.issuers[{nth}]");
-            for key in ["sign_in", "audit_log_days", "secret", "secret_file", "issuers"] {
+            for key in
+                ["sign_in", "public_url", "audit_log_days", "secret", "secret_file", "issuers"]
+            {
                 if issuer.contains_key(key) {
                     let right = format!("stands in [auth] only ({origin})");
                     return Err(SettingsError::new(&format!("{section}.{key}"), &"set", &right));
@@ -113,6 +115,7 @@ pub fn read(mut table: Table) -> Result<AuthSettings, SettingsError> {
     };
     let settings = AuthSettings {
         sign_in,
+        public_url: text(&mut table, "public_url"),
         audit_log_days,
         secret: text(&mut table, "secret").map(super::auth::Secret::new),
         secret_file: text(&mut table, "secret_file").map(Into::into),

@@ -26,14 +26,26 @@ const A_DAY_MS: u64 = 86_400_000;
 const A_YEAR_SECONDS: u64 = 31_536_000;
 
 /// Every key, in the order of `config.example.toml`.
-pub const RULES: [(&str, SettingRule); 73] = [
+pub const RULES: [(&str, SettingRule); 86] = [
     ("server.bind", Text("an address and a port, such as 127.0.0.1:8080 or [::1]:8080")),
+    ("server.internal_bind", Text("an address and a port, such as 127.0.0.1:9090")),
+    ("server.metrics", OneOf(&["open", "signed_in"])),
+    ("server.tls_certificate", Text("the path of a PEM file with certificates")),
+    ("server.tls_key", Text("the path of a PEM file with a private key")),
+    ("server.trusted_proxies", Text("addresses and networks, separated by commas")),
+    ("server.forwarded_header", OneOf(&["x-forwarded-for", "forwarded"])),
+    ("server.cors_origins", Text("origins such as https://board.example, separated by commas")),
     ("server.workers", Whole(0..=1_024)),
     ("server.max_connections", Whole(1..=10_000_000)),
+    ("server.connections_per_address", Whole(0..=10_000_000)),
+    ("server.max_url", Whole(1_000..=65_534)),
     ("server.max_body", Whole(1..=1 << 30)),
     ("server.read_timeout_ms", Whole(1..=A_DAY_MS)),
     ("server.drain_delay_ms", Whole(0..=A_DAY_MS)),
     ("server.shutdown_timeout_seconds", Whole(0..=86_400)),
+    ("limits.requests_per_minute", Whole(0..=1_000_000_000)),
+    ("limits.concurrent_requests", Whole(0..=1_000_000)),
+    ("limits.event_bytes_per_minute", Whole(0..=u32::MAX as u64)),
     ("database.url", Text("a URL that begins with sqlite:// or postgres://")),
     ("database.schema", Text("the name of a schema, at most 63 bytes long, not pg_…")),
     ("database.min_connections", Whole(0..=10_000)),
@@ -85,6 +97,7 @@ pub const RULES: [(&str, SettingRule); 73] = [
     ("lists.view_idle_seconds", Whole(1..=A_YEAR_SECONDS)),
     ("lists.page_bytes", Whole(0..=MANY)),
     ("auth.sign_in", OneOf(&["on", "off"])),
+    ("auth.public_url", Text("a URL such as https://summary.example")),
     ("auth.audit_log_days", Whole(1..=36_500)),
     ("auth.secret", Text("a text of at least 32 bytes")),
     ("auth.secret_file", Text("the path of a file with a text of at least 32 bytes")),

@@ -6,29 +6,6 @@ use serde::Deserialize;
 
 use super::urls::{is_postgres, redacted};
 
-/// `[server]`: the HTTP server.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ServerSettings {
-    /// Address and port; port 0 takes a free one.
-    pub bind: String,
-    /// HTTP worker threads; 0 means one for each core.
-    pub workers: usize,
-    /// Connections that each worker accepts at once; further ones wait in the listen queue.
-    pub max_connections: usize,
-    /// Largest request body, in bytes; a larger one is answered with 413.
-    pub max_body: usize,
-    /// How long the head of a request may take to arrive, and then its body, in milliseconds; after
-    /// that the answer is 408.
-    pub read_timeout_ms: u64,
-    /// How long the service still answers new requests after it got the signal to stop, in
-    /// milliseconds. It already says that it is not ready, so that balancers can send requests
-    /// elsewhere.
-    pub drain_delay_ms: u64,
-    /// How long requests in flight may take to finish after that, in seconds.
-    pub shutdown_timeout_seconds: u64,
-}
-
 /// `[database]`: the database, its connections and its standbys.
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -213,20 +190,6 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// A level, or directives such as `info,facility_summary=debug`.
     pub filter: String,
-}
-
-impl Default for ServerSettings {
-    fn default() -> Self {
-        ServerSettings {
-            bind: "127.0.0.1:8080".into(),
-            workers: 0,
-            max_connections: 25_000,
-            max_body: 1 << 20,
-            read_timeout_ms: 10_000,
-            drain_delay_ms: 1_000,
-            shutdown_timeout_seconds: 15,
-        }
-    }
 }
 
 impl Default for DatabaseSettings {

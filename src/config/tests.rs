@@ -63,6 +63,12 @@ fn the_example_shows_the_defaults_and_sets_nothing() {
     defaults.freshness.max_age_seconds = Some(defaults.freshness.max_age().as_secs());
     defaults.rebuild.cron = defaults.rebuild_cron().map(str::to_owned);
     defaults.redis.url = Some("redis://127.0.0.1:6379".into());
+    defaults.server.internal_bind = Some("127.0.0.1:9090".into());
+    defaults.server.tls_certificate = Some("/etc/facility-summary/tls.crt".into());
+    defaults.server.tls_key = Some("/etc/facility-summary/tls.key".into());
+    defaults.server.trusted_proxies = Some("10.0.0.7, 10.1.0.0/16".into());
+    defaults.server.cors_origins = Some("https://board.example".into());
+    defaults.auth.public_url = Some("https://summary.example".into());
     defaults.database.schema = Some("facility_summary".into());
     defaults.auth.sign_in = Some(Switch::On);
     defaults.auth.secret = Some(Secret::new("write-a-secret-of-at-least-32-bytes-here"));
@@ -92,7 +98,9 @@ fn every_setting_is_in_the_list_in_the_example_and_in_the_document() {
     let shown = format!("{:?}", fields::<Settings>());
     let mut known: BTreeSet<String> = fields::<IssuerSettings>();
     known.remove("claims");
-    known.extend(["sign_in", "audit_log_days", "secret", "secret_file"].map(str::to_owned));
+    known.extend(
+        ["sign_in", "public_url", "audit_log_days", "secret", "secret_file"].map(str::to_owned),
+    );
     known.extend(fields::<ClaimSettings>().into_iter().map(|key| format!("claims.{key}")));
     let keys: BTreeSet<String> =
         listed.iter().filter_map(|key| Some(key.strip_prefix("auth.")?.to_owned())).collect();
@@ -104,6 +112,7 @@ fn every_setting_is_in_the_list_in_the_example_and_in_the_document() {
             .collect();
         let known = match section.as_str() {
             "server" => fields::<ServerSettings>(),
+            "limits" => fields::<LimitSettings>(),
             "database" => fields::<DatabaseSettings>(),
             "redis" => fields::<RedisSettings>(),
             "freshness" => fields::<FreshnessSettings>(),

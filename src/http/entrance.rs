@@ -10,9 +10,10 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::header::{self, HeaderMap, HeaderValue},
     middleware::Next,
+    web::Data,
 };
 
-use super::{field_rules, problem::Problem};
+use super::{edge::Edge, field_rules, problem::Problem, state::AppState};
 use crate::{
     access::{Denial, Guard, SignedIn, Visible, key_ring::Actor},
     domain::access::{Principal, Role},
@@ -23,6 +24,8 @@ use crate::{
 pub enum Rule {
     /// Nothing: it shows no facility's figures.
     Open,
+    /// Nothing, and it is answered whatever its client has used up.
+    Health,
     /// Somebody, whoever it is.
     SignedIn,
     /// The right to read figures; of the facility in the path, where there is one.
@@ -31,6 +34,8 @@ pub enum Rule {
     Operate,
     /// The right to post events. Of which facilities, the ingest finds out.
     Post,
+    /// The right to read metrics.
+    Metrics,
     /// The right to everything.
     Admin,
 }
@@ -70,31 +75,44 @@ impl Rule {
     /// Whether this role may, before any facility is looked at.
     fn allows(self, who: &Principal) -> bool {
         match (self, who.role) {
-            (Rule::Open | Rule::SignedIn, _) | (_, Role::Admin) => true,
+            (Rule::Open | Rule::Health | Rule::SignedIn, _) | (_, Role::Admin) => true,
             (Rule::Read, Role::Viewer | Role::Operator) => true,
             (Rule::Read, Role::Service) => who.may_read,
             (Rule::Operate, Role::Operator) => true,
             (Rule::Post, Role::Operator | Role::Service) => true,
+            (Rule::Metrics, Role::Metrics) => true,
             _ => false,
         }
     }
 }
 
-/// Lets a request through to its handler, or answers 401, 403 or 503. Without a guard there is no
-/// sign-in, and every request is let through.
+/// Lets a request through to its handler, or answers 401, 403, 429 or 503. Without a guard there is
+/// no sign-in, and every request is let through that the limits of its address allow. A request
+/// whose credential is not known counts for its address, before anything is verified.
 pub async fn enter(
     guard: Option<Arc<Guard>>,
+    edge: Arc<Edge>,
     needs: Needs,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody + 'static>, Error> {
     let rule = needs.of(&request);
-    let Some(guard) = guard.filter(|_| rule != Rule::Open) else { return next.call(request).await };
-    let credential = credential(request.headers())?;
-    let who = match guard.remembered(credential) {
-        Some(who) => who,
-        None => guard.verify(credential).await.map_err(denied)?,
+    if rule == Rule::Health {
+        return next.call(request).await;
+    }
+    let Some(guard) = guard.filter(|_| rule != Rule::Open) else {
+        let _under_way = edge.admit_address(request.request())?;
+        return next.call(request).await;
     };
+    let sent = credential(request.headers());
+    let who = match sent.as_ref().ok().and_then(|credential| guard.remembered(credential)) {
+        Some(who) => who,
+        None => {
+            let _under_way = edge.admit_address(request.request())?;
+            guard.verify(sent?).await.map_err(denied)?
+        }
+    };
+    let _under_way = edge.admit(request.request(), &who)?;
     if !rule.allows(&who.principal) {
         return Err(Problem::forbidden(format!(
             "The role {} may not do this; {}.",
@@ -116,10 +134,11 @@ pub async fn enter(
 /// Who may what a rule asks for, in words.
 fn may(rule: Rule) -> &'static str {
     match rule {
-        Rule::Open | Rule::SignedIn => "everybody who is signed in may",
+        Rule::Open | Rule::Health | Rule::SignedIn => "everybody who is signed in may",
         Rule::Read => "viewer, operator and admin may, and a service that was told so",
         Rule::Operate => "operator and admin may",
         Rule::Post => "operator, service and admin may",
+        Rule::Metrics => "metrics and admin may",
         Rule::Admin => "only admin may",
     }
 }
@@ -167,7 +186,8 @@ pub(super) fn who(request: &HttpRequest) -> Option<Arc<SignedIn>> {
 
 /// Who sent the request and from where, as the audit log names it.
 pub(super) fn actor(request: &HttpRequest) -> Actor {
-    let address = request.peer_addr().map(|address| address.ip().to_string());
+    let edge = request.app_data::<Data<AppState>>().map(|app| &app.edge);
+    let address = edge.and_then(|edge| edge.client_address(request)).map(|ip| ip.to_string());
     match who(request) {
         Some(who) => Actor { id: who.principal.id.clone(), address },
         None => Actor { id: "anybody, as there is no sign-in".to_owned(), address },

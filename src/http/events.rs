@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     cloudevents::{self, CloudEvent, EventLimits},
     content_type,
-    entrance::visible,
+    entrance::{visible, who},
     problem::{InputError, Problem},
     state::AppState,
 };
@@ -81,7 +81,14 @@ pub async fn post(
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     super::query::none(request.query_string())?;
+    let announced = announced(&request);
+    if let Some(bytes) = announced {
+        take_bytes(&request, &app, bytes.min(app.settings.server.max_body as u64))?;
+    }
     let body = body(&request, payload, &app).await?;
+    if announced.is_none() {
+        take_bytes(&request, &app, body.len() as u64)?;
+    }
     let settings = &app.settings.ingest;
     let limits = EventLimits {
         now_ms: app.clock.now_ms(),
@@ -111,6 +118,17 @@ fn refuse_statements(app: &AppState, events: &[Event]) -> Result<(), Problem> {
     Ok(())
 }
 
+/// The length of the body, as its sender says.
+fn announced(request: &HttpRequest) -> Option<u64> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Takes the bytes of a body from the budget of who sends it: before it is read, where its length
+/// is known.
+fn take_bytes(request: &HttpRequest, app: &AppState, bytes: u64) -> Result<(), Problem> {
+    app.edge.take_event_bytes(request, who(request).as_deref(), bytes)
+}
+
 /// Reads the whole body. 413 as soon as the body is known to be too large, 408 when it takes longer
 /// than `server.read_timeout_ms`, 415 for a `Content-Encoding`.
 pub(super) async fn body(
@@ -131,11 +149,7 @@ pub(super) async fn body(
         return Err(Problem::unsupported_media_type(detail));
     }
     let settings = &app.settings.server;
-    let announced = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > settings.max_body as u64) {
+    if announced(request).is_some_and(|length| length > settings.max_body as u64) {
         return Err(too_large(settings.max_body));
     }
     let read = match tokio::time::timeout(

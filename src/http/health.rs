@@ -157,6 +157,7 @@ fn dependencies(app: &AppState) -> Vec<Dependency> {
                       security";
         all.push(Dependency { remedy: Some(remedy.into()), ..named("drain", Some(class)) });
     }
+    all.extend(certificate(app));
     all.extend(odd_rows(app));
     // Listed only when there are such facilities. Every replica finds the same ones.
     all.extend(strange_zones(app).map(|(count, first)| Dependency {
@@ -169,6 +170,24 @@ fn dependencies(app: &AppState) -> Vec<Dependency> {
         ..named("time_zones", Some("unknown_zone"))
     }));
     all
+}
+
+/// The certificate of TLS, where there is one.
+fn certificate(app: &AppState) -> Option<Dependency> {
+    let fault = app.certificate.as_ref()?.fault();
+    let last_error = fault.is_some().then_some("unusable");
+    let remedy = fault.map(|fault| {
+        format!("{fault}; the certificate before is kept until the files can be used")
+    });
+    let state = if last_error.is_some() { "down" } else { "up" };
+    Some(Dependency {
+        name: "tls_certificate",
+        state,
+        last_error,
+        remedy,
+        limits: vec![],
+        stage: None,
+    })
 }
 
 /// The mapped tables of another program.
@@ -259,6 +278,7 @@ pub async fn metrics(request: HttpRequest, app: Data<AppState>) -> Result<HttpRe
         let left = if let AttachmentStage::Reading { left } = now { left } else { 0 };
         app.metrics.change_stream_left.set(left);
     }
+    app.metrics.clients.set(i64::try_from(app.edge.clients()).unwrap_or(i64::MAX));
     let (entries, bytes) = app.memory.size();
     app.metrics.cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
     app.metrics.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));

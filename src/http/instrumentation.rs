@@ -16,7 +16,7 @@ use std::{
 
 use actix_web::{
     Error, HttpMessage, HttpRequest, Resource, ResponseError, Route,
-    body::MessageBody,
+    body::{BoxBody, MessageBody},
     dev::{HttpServiceFactory, Service, ServiceRequest, ServiceResponse},
     http::{
         ConnectionType, Method, StatusCode,
@@ -30,6 +30,7 @@ use prometheus::{Histogram, IntCounter};
 use tracing::{Instrument, Span};
 
 use super::{
+    edge::Edge,
     entrance::{Needs, enter},
     problem::Problem,
 };
@@ -51,6 +52,8 @@ pub struct RouteInstruments {
     pub metrics: Arc<Metrics>,
     /// Verifies credentials; `None` where there is no sign-in.
     pub guard: Option<Arc<Guard>>,
+    /// What stands before the handlers of this listener.
+    pub edge: Arc<Edge>,
     /// Set when the service was told to stop.
     pub draining: Arc<AtomicBool>,
     /// Limits the log of requests that failed, by route and status.
@@ -62,6 +65,7 @@ pub struct RouteInstruments {
 struct RouteCells {
     watch: RouteInstruments,
     route: &'static str,
+    is_docs: bool,
     get_ok: (IntCounter, Histogram),
     get_not_modified: (IntCounter, Histogram),
 }
@@ -70,6 +74,7 @@ impl RouteCells {
     fn new(watch: &RouteInstruments, route: &'static str) -> Rc<Self> {
         Rc::new(RouteCells {
             route,
+            is_docs: route.starts_with("/docs/"),
             get_ok: cells(&watch.metrics, &[route, "GET", "200"]),
             get_not_modified: cells(&watch.metrics, &[route, "GET", "304"]),
             watch: watch.clone(),
@@ -194,23 +199,29 @@ pub fn observed(
     build: fn(Resource) -> Resource,
 ) -> impl HttpServiceFactory + use<> {
     let cells = RouteCells::new(watch, path);
-    let guard = watch.guard.clone();
+    let (guard, edge) = (watch.guard.clone(), watch.edge.clone());
     build(web::resource(path))
-        .wrap(from_fn(move |request, next| enter(guard.clone(), needs, request, next)))
+        .wrap(from_fn(move |request, next| {
+            enter(guard.clone(), edge.clone(), needs, request, next)
+        }))
         .wrap_fn(move |request, service| around(cells.clone(), request, service))
 }
 
 /// The answer to a request that matches no route: 404, counted.
-pub fn default_service(metrics: &Arc<Metrics>) -> Route {
-    let metrics = metrics.clone();
+pub fn default_service(watch: &RouteInstruments) -> Route {
+    let watch = watch.clone();
     web::to(move |request: HttpRequest| {
-        metrics
-            .http_requests
-            .with_label_values(&["unmatched", known_method(request.method()), "404"])
-            .inc();
-        let problem =
+        let nothing =
             Problem::not_found("There is nothing at this path; /docs shows what there is.");
-        async move { problem }
+        let edge = &watch.edge;
+        let admitted = edge.check(&request).and_then(|()| edge.admit_address(&request));
+        let problem = admitted.err().unwrap_or(nothing);
+        let mut response = problem.error_response();
+        edge.finish(&request, false, &mut response);
+        let labels = ["unmatched", known_method(request.method()), response.status().as_str()]
+            .map(str::to_owned);
+        watch.metrics.http_requests.with_label_values(&labels).inc();
+        async move { response }
     })
 }
 
@@ -218,7 +229,7 @@ fn around<S, B>(
     cells: Rc<RouteCells>,
     request: ServiceRequest,
     service: &S,
-) -> impl Future<Output = Result<ServiceResponse<actix_web::body::BoxBody>, Error>> + use<S, B>
+) -> impl Future<Output = Result<ServiceResponse<BoxBody>, Error>> + use<S, B>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
     B: MessageBody + 'static,
@@ -229,18 +240,17 @@ where
         true => Span::none(),
         false => request_span(&sent),
     };
-    let handling = span.in_scope(|| service.call(request)).instrument(span.clone());
+    let handling = match cells.watch.edge.check(&sent) {
+        Ok(()) => Ok(span.in_scope(|| service.call(request)).instrument(span.clone())),
+        Err(refusal) => Err(refusal),
+    };
     async move {
-        let mut response = match AssertUnwindSafe(handling).catch_unwind().await {
-            Ok(Ok(response)) => response.map_into_boxed_body(),
-            Ok(Err(error)) => ServiceResponse::new(sent, error.error_response()),
-            Err(_) => {
-                cells.watch.metrics.panics.inc();
-                tracing::error!(
-                    route = cells.route,
-                    "a handler panicked; the request is answered 500"
-                );
-                ServiceResponse::new(sent, Problem::internal().error_response())
+        let mut response = match handling {
+            Ok(handling) => answered(&cells, sent, handling).await,
+            Err(refusal) => {
+                let mut refusal = refusal.error_response();
+                refusal.head_mut().set_connection_type(ConnectionType::Close);
+                ServiceResponse::new(sent, refusal)
             }
         };
         if !response.headers().contains_key(REQUEST_ID) {
@@ -248,6 +258,10 @@ where
             let id = given.map_or_else(|| new_or_own_id(response.request()), |given| given.0);
             response.headers_mut().insert(REQUEST_ID, id);
         }
+        let edge = &cells.watch.edge;
+        let (asked, mut answer) = response.into_parts();
+        edge.finish(&asked, cells.is_docs, &mut answer);
+        let mut response = ServiceResponse::new(asked, answer);
         if cells.watch.draining.load(Ordering::Relaxed) {
             response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         }
@@ -266,6 +280,23 @@ where
             );
         }
         Ok(response)
+    }
+}
+
+/// What the handler answers. An error becomes its problem, and a panic a 500.
+async fn answered<B: MessageBody + 'static>(
+    cells: &RouteCells,
+    sent: HttpRequest,
+    handling: impl Future<Output = Result<ServiceResponse<B>, Error>>,
+) -> ServiceResponse<BoxBody> {
+    match AssertUnwindSafe(handling).catch_unwind().await {
+        Ok(Ok(response)) => response.map_into_boxed_body(),
+        Ok(Err(error)) => ServiceResponse::new(sent, error.error_response()),
+        Err(_) => {
+            cells.watch.metrics.panics.inc();
+            tracing::error!(route = cells.route, "a handler panicked; the request is answered 500");
+            ServiceResponse::new(sent, Problem::internal().error_response())
+        }
     }
 }
 
@@ -317,7 +348,7 @@ fn new_request_id() -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::entrance::Rule;
+    use crate::{config::Settings, http::entrance::Rule};
     use actix_web::{App, HttpResponse, body::to_bytes, test};
 
     async fn with_a_bug(request: HttpRequest) -> HttpResponse {
@@ -330,6 +361,7 @@ mod tests {
         let watch = RouteInstruments {
             metrics: Arc::new(Metrics::new().unwrap()),
             guard: None,
+            edge: Arc::new(Edge::internal(&Settings::default()).unwrap()),
             draining: Arc::default(),
             refused: Arc::default(),
         };

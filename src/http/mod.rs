@@ -3,10 +3,12 @@
 
 pub mod api_keys;
 pub mod audit_log;
+pub mod client_address;
 pub mod cloudevents;
 mod coded_body;
 pub mod day_of_all;
 mod day_parameters;
+pub mod edge;
 mod entrance;
 pub mod event_data;
 pub mod event_schema;
@@ -17,6 +19,7 @@ pub mod fields;
 pub mod health;
 pub mod instrumentation;
 pub mod json;
+mod limits;
 mod list_answer;
 pub mod me;
 pub mod openapi;
@@ -29,14 +32,16 @@ pub mod rebuilds;
 pub mod refreshes;
 pub mod registrations;
 pub mod request_headers;
+mod resource_metadata;
 mod response_headers;
 mod routes;
 pub mod state;
 pub mod summaries;
+pub mod tls;
 
 use actix_web::http::header;
 
-pub use routes::routes;
+pub use routes::{internal_routes, routes};
 
 /// The content type of a request; `None` when it is missing or not readable.
 fn content_type(request: &actix_web::HttpRequest) -> Option<&str> {

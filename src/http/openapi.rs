@@ -41,6 +41,7 @@ use crate::cache::forms::Forms;
         super::facilities::register_blood_bank, super::refreshes::refresh, super::events::post,
         super::rebuilds::start, super::rebuilds::run, super::me::show, super::api_keys::list,
         super::api_keys::add, super::api_keys::revoke, super::audit_log::list,
+        super::resource_metadata::show,
         super::health::live, super::health::ready, super::health::metrics, document,
     ),
     components(
@@ -111,9 +112,10 @@ impl Modify for EveryOperation {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let all = document.paths.paths.iter_mut();
         let all = all.flat_map(|(path, item)| {
-            operations(item).map(move |operation| (path.starts_with("/v1/"), operation))
+            let (is_guarded, is_health) = (path.starts_with("/v1/"), path.starts_with("/health/"));
+            operations(item).map(move |operation| (is_guarded, is_health, operation))
         });
-        for (is_guarded, operation) in all {
+        for (is_guarded, is_health, operation) in all {
             let takes_body = operation.request_body.is_some();
             let common = [
                 ("401", "Sign-in is on, and the credential is missing or not valid", is_guarded),
@@ -125,6 +127,12 @@ impl Modify for EveryOperation {
                     true,
                 ),
                 ("405", "Another method than those of this path, which `Allow` lists", true),
+                ("414", "Path and query are longer than the service takes", true),
+                (
+                    "429",
+                    "The client has used up a budget; `Retry-After` says for how long",
+                    !is_health,
+                ),
                 ("408", "The body did not arrive in time", takes_body),
                 ("500", "A fault of the service; its log says more", true),
             ];

@@ -138,6 +138,12 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
     }
 
+    /// 429 with a `Retry-After` header: the client has used up a budget, which `detail` names.
+    pub fn too_many_requests(detail: impl Into<String>, retry_after_seconds: u32) -> Self {
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, detail);
+        Problem { header: Some(Header::RetryAfterSeconds(retry_after_seconds)), ..problem }
+    }
+
     /// 422: the request could be read, but these parts of it are not valid. Nothing of it was
     /// applied.
     pub fn invalid(errors: Vec<InputError>) -> Self {

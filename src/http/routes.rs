@@ -1,5 +1,7 @@
 //! The route table.
 
+use std::sync::Arc;
+
 use actix_web::{
     Resource,
     guard::{Any, Get, Head},
@@ -8,28 +10,49 @@ use actix_web::{
 
 use super::{
     api_keys, audit_log, day_of_all,
+    edge::Edge,
     entrance::{Needs, Rule},
     events, facilities, health, instrumentation,
     instrumentation::{RouteInstruments, observed},
     me, openapi,
     problem::Problem,
-    range, rebuilds, refreshes,
+    range, rebuilds, refreshes, resource_metadata,
     state::AppState,
     summaries,
 };
+use crate::config::server::MetricsAccess;
 
-/// The route table. Routes are tried in order, so the most frequent ones are first.
+/// The route table. Routes are tried in order, so the most frequent ones are first. What only those
+/// need who watch the service is left out where they have a listener of their own.
 pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<AppState>) {
-    let m = &RouteInstruments {
-        metrics: app.metrics.clone(),
-        guard: app.guard.clone(),
-        draining: app.draining.clone(),
-        refused: app.refused.clone(),
-    };
+    let m = &instruments(app, &app.edge);
     figures(config, m);
     access(config, m);
-    watch(config, m);
-    config.default_service(instrumentation::default_service(&app.metrics));
+    if app.settings.server.internal_bind.is_none() {
+        watch(config, m, app.settings.server.metrics);
+    }
+    config.default_service(instrumentation::default_service(m));
+}
+
+/// The routes of the internal listener.
+pub fn internal_routes(
+    config: &mut web::ServiceConfig,
+    app: &web::Data<AppState>,
+    edge: &Arc<Edge>,
+) {
+    let m = &instruments(app, edge);
+    watch(config, m, app.settings.server.metrics);
+    config.default_service(instrumentation::default_service(m));
+}
+
+fn instruments(app: &AppState, edge: &Arc<Edge>) -> RouteInstruments {
+    RouteInstruments {
+        metrics: app.metrics.clone(),
+        guard: app.guard.clone(),
+        edge: edge.clone(),
+        draining: app.draining.clone(),
+        refused: app.refused.clone(),
+    }
 }
 
 /// Reads of figures and of facilities, and writes.
@@ -96,19 +119,26 @@ fn access(config: &mut web::ServiceConfig, m: &RouteInstruments) {
         }))
         .service(observed(m, "/v1/audit-log", Needs::to_read(Rule::Admin), |r| {
             only(r, "GET, HEAD").route(read().to(audit_log::list))
+        }))
+        .service(observed(m, resource_metadata::PATH, Needs::to_read(Rule::Open), |r| {
+            only(r, "GET, HEAD").route(read().to(resource_metadata::show))
         }));
 }
 
 /// Health, metrics, and the documents.
-fn watch(config: &mut web::ServiceConfig, m: &RouteInstruments) {
+fn watch(config: &mut web::ServiceConfig, m: &RouteInstruments, metrics: MetricsAccess) {
+    let metrics = match metrics {
+        MetricsAccess::Open => Rule::Open,
+        MetricsAccess::SignedIn => Rule::Metrics,
+    };
     config
-        .service(observed(m, "/health/live", Needs::to_read(Rule::Open), |r| {
+        .service(observed(m, "/health/live", Needs::to_read(Rule::Health), |r| {
             only(r, "GET, HEAD").route(read().to(health::live))
         }))
-        .service(observed(m, instrumentation::READY, Needs::to_read(Rule::Open), |r| {
+        .service(observed(m, instrumentation::READY, Needs::to_read(Rule::Health), |r| {
             only(r, "GET, HEAD").route(read().to(health::ready))
         }))
-        .service(observed(m, "/metrics", Needs::to_read(Rule::Open), |r| {
+        .service(observed(m, "/metrics", Needs::to_read(metrics), |r| {
             only(r, "GET, HEAD").route(read().to(health::metrics))
         }))
         .service(observed(m, "/openapi.json", Needs::to_read(Rule::Open), |r| {

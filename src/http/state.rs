@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::{field_rules, json::Shown, problem::Problem};
+use super::{edge::Edge, field_rules, json::Shown, problem::Problem, tls::Certificate};
 use crate::{
     access::Guard,
     cache::memory::Memory,
@@ -70,6 +70,10 @@ pub struct AppState {
     pub rebuild: Arc<Rebuild>,
     /// When the process started.
     pub started: Instant,
+    /// What stands before the handlers.
+    pub edge: Arc<Edge>,
+    /// The certificate of TLS; `None` without TLS.
+    pub certificate: Option<Arc<Certificate>>,
     /// Verifies credentials; `None` where there is no sign-in.
     pub guard: Option<Arc<Guard>>,
     /// Set when the service was told to stop: it is then not ready, and every answer closes its

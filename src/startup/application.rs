@@ -2,22 +2,21 @@
 
 use std::{
     fs::File,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     sync::{Arc, Mutex, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use actix_web::{App as WebApp, HttpServer, web};
+use actix_web::web;
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use tokio::{runtime::Handle, task::JoinHandle};
 
-use super::{Core, StartError, replica_link::Running};
+use super::{Core, StartError, listeners::Listeners, replica_link::Running};
 use crate::{
     access::{Guard, tokens::Tokens},
     config::{Settings, SettingsError, sources::SourcesSettings},
-    http,
-    http::state::AppState,
+    http::{edge::Edge, state::AppState, tls::Certificate},
     jobs::{
         JobParts, Jobs, access::AccessFollower, drain::Drain, midnight::Midnight,
         owners_check::OwnersCheck, sample_audit::SampleAudit, source_comparison::SourceComparison,
@@ -52,7 +51,7 @@ pub struct Application {
     /// The address that it listens on.
     pub address: SocketAddr,
     app: web::Data<AppState>,
-    listener: TcpListener,
+    listeners: Listeners,
     jobs: Jobs,
     lane: JoinHandle<()>,
     replica: Option<Running>,
@@ -75,9 +74,8 @@ impl Application {
     /// Binds the port, opens the parts and starts the jobs. Port 0 takes a free port.
     pub async fn build(settings: Settings) -> Result<Self, StartError> {
         let started = Instant::now();
-        let bind = |source| StartError::Bind { address: settings.server.bind.clone(), source };
-        let listener = TcpListener::bind(&settings.server.bind).map_err(bind)?;
-        let address = listener.local_addr().map_err(bind)?;
+        let listeners = Listeners::bind(&settings.server)?;
+        let address = listeners.address()?;
         let mut core = Core::open_server(settings.clone()).await?;
         let serving = if settings.database.is_postgres() {
             None
@@ -110,6 +108,8 @@ impl Application {
         let comparison =
             settings.sources.as_ref().map(|sources| comparison(&core, sources, &drain));
         let guard = guard(&core, &drain).await?;
+        let edge = Arc::new(Edge::new(&settings, &core.metrics)?);
+        let certificate = certificate(&core, &drain)?;
         let jobs = start_jobs(&core, &drain, comparison.clone(), guard.clone()).await?;
         let proof = shared_proof(&core, &reads, &drain);
         let lists = lists(&settings, &reads, &proof, &drain);
@@ -131,6 +131,8 @@ impl Application {
             drain,
             comparison,
             rebuild: core.rebuild,
+            edge,
+            certificate,
             guard,
             started,
             draining: Arc::default(),
@@ -138,7 +140,7 @@ impl Application {
             runtime: Handle::current(),
             settings,
         });
-        Ok(Application { address, app, listener, jobs, lane, replica, _serving: serving })
+        Ok(Application { address, app, listeners, jobs, lane, replica, _serving: serving })
     }
 
     /// The state that the HTTP handlers share.
@@ -152,35 +154,7 @@ impl Application {
     /// away. Each job ends after its present step. Connections close, which releases their locks.
     pub async fn run_until(self, stop: impl Future<Output = Stop>) -> Result<(), StartError> {
         let settings = self.app.settings.server.clone();
-        let workers = if settings.workers == 0 {
-            std::thread::available_parallelism().map_or(2, usize::from)
-        } else {
-            settings.workers
-        };
-        let app = self.app.clone();
-        let server = HttpServer::new(move || {
-            let routed = app.clone();
-            WebApp::new()
-                .app_data(app.clone())
-                .configure(move |config| http::routes(config, &routed))
-        })
-        .workers(workers)
-        .max_connections(settings.max_connections)
-        .backlog(4096)
-        .client_request_timeout(Duration::from_millis(settings.read_timeout_ms))
-        .client_disconnect_timeout(Duration::from_secs(1))
-        .shutdown_timeout(settings.shutdown_timeout_seconds)
-        .disable_signals()
-        .listen(self.listener)?
-        .run();
-        let handle = server.handle();
-        let serving = tokio::spawn(server);
-        tracing::info!(
-            address = %self.address,
-            version = env!("CARGO_PKG_VERSION"),
-            database = self.app.store.dialect(),
-            "listening"
-        );
+        let serving = self.listeners.serve(&self.app)?;
         let how = stop.await;
         self.app.draining.store(true, Ordering::Release);
         self.jobs.hand_over();
@@ -192,8 +166,7 @@ impl Application {
             tokio::time::sleep(Duration::from_millis(settings.drain_delay_ms)).await;
         }
         tracing::info!("stopping");
-        handle.stop(true).await;
-        serving.await.map_err(std::io::Error::other)??;
+        serving.stop().await?;
         tracing::info!(
             "no request is left; events that were taken are committed, and then jobs end"
         );
@@ -356,6 +329,15 @@ async fn guard(core: &Core, drain: &Drain) -> Result<Option<Arc<Guard>>, StartEr
     }
     tokio::spawn(tokens.keep_current(drain.stop.clone()));
     Ok(Some(Arc::new(guard)))
+}
+
+/// The certificate of TLS, kept current; `None` where TLS is not set.
+fn certificate(core: &Core, drain: &Drain) -> Result<Option<Arc<Certificate>>, StartError> {
+    let certificate = Certificate::open(&core.settings.server, &core.metrics)?;
+    if let Some(certificate) = &certificate {
+        tokio::spawn(certificate.clone().keep_current(drain.stop.clone()));
+    }
+    Ok(certificate)
 }
 
 /// The comparison of mapped tables with what they were.

@@ -2,6 +2,8 @@
 //! each other command the ones that it needs.
 
 mod application;
+mod connections;
+mod listeners;
 mod replica_link;
 pub mod signals;
 
@@ -47,10 +49,9 @@ use replica_link::ReplicaParts;
 pub enum StartError {
     /// The address cannot be listened on.
     #[error(
-        "cannot listen on {address}: {source} (setting server.bind, or BIND_ADDR; is another \
-         service running there?)"
+        "cannot listen on {address}: {source} (setting {key}; is another service running there?)"
     )]
-    Bind { address: String, source: std::io::Error },
+    Bind { key: &'static str, address: String, source: std::io::Error },
     /// The database cannot be opened or migrated. `url` is without the password.
     #[error("the database {url} cannot be used: {source}")]
     Store { url: String, source: StoreError },

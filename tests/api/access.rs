@@ -17,14 +17,14 @@ use crate::{
 };
 
 /// Starts a service with sign-in. Requests without another credential are those of an admin.
-async fn signed_in(launch: Launch) -> Service {
+pub async fn signed_in(launch: Launch) -> Service {
     let launch = launch.env("FACILITY_SUMMARY__AUTH__SIGN_IN", "on");
     let admin = added(&launch, &["--role", "admin", "--name", "the test"]).await;
     launch.credential(&admin).start().await
 }
 
 /// Makes a key by the command.
-async fn added(launch: &Launch, options: &[&str]) -> String {
+pub async fn added(launch: &Launch, options: &[&str]) -> String {
     let words: Vec<&str> = ["key", "add"].into_iter().chain(options.iter().copied()).collect();
     let made = launch.run(&words).await;
     assert_eq!(made.code, Some(0), "{}", made.output);
@@ -33,7 +33,7 @@ async fn added(launch: &Launch, options: &[&str]) -> String {
 }
 
 /// Makes a key over the API.
-async fn key(service: &Service, wish: Value) -> String {
+pub async fn key(service: &Service, wish: Value) -> String {
     let made = service.post("/v1/api-keys", &wish).await;
     let (status, made) = (made.status(), made.json::<Value>().await.unwrap());
     assert_eq!(status, 201, "{made}");
@@ -41,13 +41,13 @@ async fn key(service: &Service, wish: Value) -> String {
 }
 
 /// The key of a role, limited to these facilities where there are any.
-async fn key_of(service: &Service, role: &str, facilities: &[Uuid]) -> String {
+pub async fn key_of(service: &Service, role: &str, facilities: &[Uuid]) -> String {
     let facilities = (!facilities.is_empty()).then_some(facilities);
     key(service, json!({"name": format!("a {role}"), "role": role, "facilities": facilities})).await
 }
 
 /// Asks with a credential, or with none.
-async fn asked(
+pub async fn asked(
     service: &Service,
     credential: Option<&str>,
     method: Method,
@@ -62,7 +62,7 @@ async fn get_as(service: &Service, credential: &str, path: &str) -> (u16, Value)
 }
 
 /// Registers a facility and a blood bank.
-async fn site(service: &Service, name: &str) -> crate::support::site::Site {
+pub async fn site(service: &Service, name: &str) -> crate::support::site::Site {
     let site = crate::support::site::Site { facility: Uuid::new_v4(), bank: Uuid::new_v4() };
     let path = format!("/v1/facilities/{}", site.facility);
     let answer = service.put(&path, &json!({"name": name, "timezone": noon_zone()})).await;

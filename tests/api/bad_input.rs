@@ -4,7 +4,7 @@
 mod commands;
 mod events;
 mod raw;
-mod raw_http;
+pub mod raw_http;
 mod requests;
 
 use serde_json::{Value, json};

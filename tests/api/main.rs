@@ -21,6 +21,7 @@ mod demo;
 mod deploys;
 mod differences;
 mod directory;
+mod edge;
 mod events;
 mod freshness;
 mod generate;

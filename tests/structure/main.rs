@@ -2,6 +2,7 @@
 //! may be. The order of the folders is read from ARCHITECTURE.md, where it is explained.
 
 mod imports;
+mod named_tests;
 mod sizes;
 
 use std::path::{Path, PathBuf};

@@ -21,7 +21,7 @@ enum Who {
 
 use Who::{Admins, Everybody, Operators, Posters, Readers, SignedIn};
 
-const ROUTES: [(&str, &str, Who); 20] = [
+const ROUTES: [(&str, &str, Who); 21] = [
     ("get", "/v1/facilities/{facility_id}/summaries/{date}", Readers),
     ("get", "/v1/facilities/{facility_id}/summaries", Readers),
     ("get", "/v1/summaries/{date}", Readers),
@@ -38,6 +38,7 @@ const ROUTES: [(&str, &str, Who); 20] = [
     ("post", "/v1/api-keys", Admins),
     ("delete", "/v1/api-keys/{id}", Admins),
     ("get", "/v1/audit-log", Admins),
+    ("get", "/.well-known/oauth-protected-resource", Everybody),
     ("get", "/health/live", Everybody),
     ("get", "/health/ready", Everybody),
     ("get", "/metrics", Everybody),

@@ -62,7 +62,8 @@ async fn a_trick_in_a_path_leads_nowhere() {
 
 #[tokio::test]
 async fn what_is_not_http_is_400_or_431_and_closes_the_connection() {
-    let service = Service::on_sqlite().start().await;
+    let service =
+        Service::on_sqlite().env("FACILITY_SUMMARY__SERVER__MAX_URL", 65_534).start().await;
     for bytes in [
         &b"GET /v1/facilities\xff HTTP/1.1\r\n\r\n"[..],
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -79,7 +80,7 @@ async fn what_is_not_http_is_400_or_431_and_closes_the_connection() {
             String::from_utf8_lossy(bytes)
         );
     }
-    // A target that is longer than any that the HTTP library reads.
+    // A target that is longer than any that the HTTP library reads, where the setting takes more.
     for (length, status) in [(65_534, 200), (65_535, 400)] {
         let mut target = "/v1/facilities?q=".to_owned();
         target.push_str(&"a".repeat(length - target.len()));

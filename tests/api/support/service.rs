@@ -275,6 +275,11 @@ impl Launch {
             // switch it on.
             .env("FACILITY_SUMMARY__AUDIT__INTERVAL_MS", "0")
             .env("FACILITY_SUMMARY__REFRESH__VERIFY_DIFFERENCES", "on")
+            // All tests come from one address. The tests of the limits set them.
+            .env("FACILITY_SUMMARY__LIMITS__REQUESTS_PER_MINUTE", "0")
+            .env("FACILITY_SUMMARY__LIMITS__CONCURRENT_REQUESTS", "0")
+            .env("FACILITY_SUMMARY__LIMITS__EVENT_BYTES_PER_MINUTE", "0")
+            .env("FACILITY_SUMMARY__SERVER__CONNECTIONS_PER_ADDRESS", "0")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
