@@ -1,6 +1,6 @@
 //! Who may use which route. Each route names what it needs when it is registered
 //! (`routes.rs`); this file asks the guard before the handler runs, so before anything of the
-//! request is validated.
+//! request is validated. A request that did not come by here shows nothing.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use actix_web::{
     middleware::Next,
 };
 
-use super::{field_rules, problem::Problem};
+use super::{cross_site, events::hang_up, field_rules, problem::Problem};
 use crate::{
     access::{Denial, Guard, SignedIn, Visible, key_ring::Actor},
     domain::access::{Principal, Role},
@@ -80,16 +80,48 @@ impl Rule {
     }
 }
 
-/// Lets a request through to its handler, or answers 401, 403 or 503. Without a guard there is no
-/// sign-in, and every request is let through.
+/// In the extensions of each request where there is no sign-in: everybody may do everything. Without
+/// it, and without somebody who is signed in, nothing is visible.
+struct NoSignIn;
+
+/// Lets a request through to its handler, or answers 401, 403, 421 or 503. Without a guard there is
+/// no sign-in, and every request of this machine is let through.
 pub async fn enter(
     guard: Option<Arc<Guard>>,
     needs: Needs,
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody + 'static>, Error> {
-    let rule = needs.of(&request);
-    let Some(guard) = guard.filter(|_| rule != Rule::Open) else { return next.call(request).await };
+    let admitted = match guard {
+        Some(guard) => admit(&guard, needs.of(&request), &request).await,
+        None => cross_site::refuse_without_sign_in(&request).map(|()| {
+            request.extensions_mut().insert(NoSignIn);
+            None
+        }),
+    };
+    let who = match admitted {
+        Ok(who) => who,
+        Err(problem) => {
+            hang_up(request.take_payload()).await;
+            return Err(problem.into());
+        }
+    };
+    let Some(who) = who else { return next.call(request).await };
+    request.extensions_mut().insert(who);
+    let mut response = next.call(request).await?;
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("Authorization"));
+    Ok(response)
+}
+
+/// Who sent the request, if it may use a route with this rule; `None` where the route is open.
+async fn admit(
+    guard: &Arc<Guard>,
+    rule: Rule,
+    request: &ServiceRequest,
+) -> Result<Option<Arc<SignedIn>>, Problem> {
+    if rule == Rule::Open {
+        return Ok(None);
+    }
     let credential = credential(request.headers())?;
     let who = match guard.remembered(credential) {
         Some(who) => who,
@@ -100,17 +132,13 @@ pub async fn enter(
             "The role {} may not do this; {}.",
             who.principal.role,
             may(rule)
-        ))
-        .into());
+        )));
     }
     let facility = request.match_info().get("facility_id").and_then(field_rules::parse_id);
     if facility.is_some_and(|id| !who.visible.has(id)) {
-        return Err(Problem::forbidden("This facility is not among those that you may see.").into());
+        return Err(Problem::forbidden("This facility is not among those that you may see."));
     }
-    request.extensions_mut().insert(who);
-    let mut response = next.call(request).await?;
-    response.headers_mut().append(header::VARY, HeaderValue::from_static("Authorization"));
-    Ok(response)
+    Ok(Some(who))
 }
 
 /// Who may what a rule asks for, in words.
@@ -137,16 +165,23 @@ fn credential(headers: &HeaderMap) -> Result<&str, Problem> {
         Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => {
             Ok(credential.trim_start_matches(' '))
         }
-        _ => Err(denied(Denial::Invalid)),
+        // RFC 6750, 3.1: no error code where no bearer credential was sent.
+        _ => Err(Problem::unauthorized(
+            "The header Authorization has no bearer credential; send an API key or a token, as in \
+             `Authorization: Bearer fs_…`.",
+            CHALLENGE,
+        )),
     }
 }
+
+const CHALLENGE: &str = "Bearer realm=\"facility-summary\"";
 
 fn denied(denial: Denial) -> Problem {
     match denial {
         Denial::Missing => Problem::unauthorized(
             "Sign in: send an API key or a token in the header Authorization, as in \
              `Authorization: Bearer fs_…`.",
-            "Bearer realm=\"facility-summary\"",
+            CHALLENGE,
         ),
         Denial::Invalid => Problem::unauthorized(
             "The credential in the header Authorization is not valid here: it is incomplete, has \
@@ -160,7 +195,12 @@ fn denied(denial: Denial) -> Problem {
     }
 }
 
-/// Who sent the request; `None` where there is no sign-in.
+/// Whether everybody may do everything, because there is no sign-in.
+pub(super) fn has_no_sign_in(request: &HttpRequest) -> bool {
+    request.extensions().contains::<NoSignIn>()
+}
+
+/// Who sent the request; `None` where there is no sign-in, or nobody was asked for.
 pub(super) fn who(request: &HttpRequest) -> Option<Arc<SignedIn>> {
     request.extensions().get::<Arc<SignedIn>>().cloned()
 }
@@ -170,11 +210,48 @@ pub(super) fn actor(request: &HttpRequest) -> Actor {
     let address = request.peer_addr().map(|address| address.ip().to_string());
     match who(request) {
         Some(who) => Actor { id: who.principal.id.clone(), address },
-        None => Actor { id: "anybody, as there is no sign-in".to_owned(), address },
+        None if has_no_sign_in(request) => {
+            Actor { id: "anybody, as there is no sign-in".to_owned(), address }
+        }
+        None => Actor { id: "nobody who was asked for".to_owned(), address },
     }
 }
 
-/// The facilities that whoever sent the request may see.
+/// The facilities that whoever sent the request may see. None at all where nobody asked who it is.
 pub(super) fn visible(request: &HttpRequest) -> Visible {
-    who(request).map_or(Visible::All, |who| who.visible.clone())
+    match who(request) {
+        Some(who) => who.visible.clone(),
+        None if has_no_sign_in(request) => Visible::All,
+        None => Visible::nothing(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_request_that_did_not_come_through_the_entrance_shows_nothing() {
+        let request = TestRequest::get().to_http_request();
+        assert!(!visible(&request).has(uuid::Uuid::new_v4()));
+        assert_eq!(visible(&request).ids().map(std::collections::HashSet::len), Some(0));
+        assert!(!has_no_sign_in(&request));
+    }
+
+    /// A handler that is mounted in another way would be open to everybody.
+    #[test]
+    fn each_route_is_mounted_with_what_it_needs() {
+        let table = include_str!("routes.rs");
+        let code: String = table.chars().filter(|c| !c.is_whitespace()).collect();
+        for mounted in code.split(".service(").skip(1) {
+            let is_ruled = mounted.starts_with("observed(m,") && mounted.contains("Needs::to_");
+            let leads_elsewhere = mounted.starts_with("web::redirect(");
+            assert!(is_ruled || leads_elsewhere, "{mounted}");
+        }
+        for other in ["config.route(", "web::resource(", "web::scope(", "config.app_data("] {
+            assert!(!code.contains(other), "{other}");
+        }
+    }
 }

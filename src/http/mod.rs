@@ -5,6 +5,7 @@ pub mod api_keys;
 pub mod audit_log;
 pub mod cloudevents;
 mod coded_body;
+mod cross_site;
 pub mod day_of_all;
 mod day_parameters;
 mod entrance;
