@@ -80,8 +80,8 @@ impl Rule {
     }
 }
 
-/// In the extensions of each request where there is no sign-in: everybody may do everything. Without
-/// it, and without somebody who is signed in, nothing is visible.
+/// In the extensions of each request where there is no sign-in, so that everybody may do
+/// everything. Without it, and without somebody who is signed in, nothing is visible.
 struct NoSignIn;
 
 /// Lets a request through to its handler, or answers 401, 403, 421 or 503. Without a guard there is

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{added, get_as, key, signed_in, site};
 use crate::{
     on_both_stores,
-    support::{Service, wait_until},
+    support::{Service, plain_sql, wait_until},
 };
 
 on_both_stores! {
@@ -208,6 +208,23 @@ on_both_stores! {
             service.get(&format!("/v1/audit-log?cursor={cursor}")).await.json().await.unwrap();
         assert!(rest["items"][0]["actor"].as_str().unwrap().starts_with("command key"), "{rest}");
         assert!(rest["items"][0]["address"].is_null() && rest["next_cursor"].is_null(), "{rest}");
+    }
+}
+
+on_both_stores! {
+    async fn the_database_refuses_to_change_the_audit_log(launch: Launch) {
+        let service = signed_in(launch).await;
+        key(&service, json!({"name": "made", "role": "service"})).await;
+        let log = async || service.get("/v1/audit-log").await.json::<Value>().await.unwrap();
+        let before = log().await;
+        assert_eq!(before["items"].as_array().map(Vec::len), Some(2), "{before}");
+        let change = "UPDATE access_log SET actor = 'somebody else'";
+        let refused = plain_sql::attempt(service.database_url(), change).await.unwrap_err();
+        assert!(refused.to_string().contains("insert-only"), "{refused}");
+        assert_eq!(log().await, before);
+        // Old entries are deleted after a time.
+        plain_sql::execute(service.database_url(), "DELETE FROM access_log").await;
+        assert_eq!(log().await["items"], json!([]));
     }
 }
 
