@@ -198,8 +198,10 @@ pub async fn run() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         eprintln!("facility-summary: {error}");
-        let is_setting =
-            matches!(error.downcast_ref::<StartError>(), Some(StartError::Cron { .. }));
+        let is_setting = matches!(
+            error.downcast_ref::<StartError>(),
+            Some(StartError::Cron { .. } | StartError::Settings(_))
+        );
         ExitCode::from(if is_setting { 2 } else { 1 })
     })
 }

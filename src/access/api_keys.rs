@@ -36,10 +36,21 @@ impl NewApiKey {
 /// The id in a text that has the form of an API key; `None` for any other text.
 pub fn id_of(text: &str) -> Option<&str> {
     let (id, secret) = text.strip_prefix("fs_")?.split_once('_')?;
-    let is_id = id.len() == ID_LENGTH && id.bytes().all(|byte| ID_ALPHABET.contains(&byte));
     let is_secret = secret.len() == SECRET_LENGTH
         && secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-    (is_id && is_secret).then_some(id)
+    (is_id(id) && is_secret).then_some(id)
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == ID_LENGTH && text.bytes().all(|byte| ID_ALPHABET.contains(&byte))
+}
+
+/// The id in a text that names a key: an id, or a key, also one that is not complete. `None` for
+/// any other text, which may have a secret in it, so show it nowhere.
+pub fn id_within(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let id = text.strip_prefix("fs_").unwrap_or(text).split('_').next()?;
+    is_id(id).then_some(id)
 }
 
 /// The hash by which a key is stored and compared.
@@ -61,6 +72,18 @@ mod tests {
         let secrets: std::collections::HashSet<&str> =
             keys.iter().map(|key| key.text.split_at(3 + ID_LENGTH).1).collect();
         assert_eq!(secrets.len(), keys.len());
+    }
+
+    #[test]
+    fn a_key_is_named_by_its_id_or_by_itself() {
+        let NewApiKey { id, text } = NewApiKey::random();
+        let cut = &text[..20];
+        for named in [&id, &text, &format!(" {text}\n"), cut, &text[3..], &format!("fs_{id}")] {
+            assert_eq!(id_within(named), Some(id.as_str()), "{named}");
+        }
+        for other in ["", "fs_", "fs__", &id[1..], &text[16..], &text.to_uppercase(), "a b"] {
+            assert_eq!(id_within(other), None, "{other}");
+        }
     }
 
     #[test]

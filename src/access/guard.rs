@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Semaphore};
 
 use super::{
     Visible, api_keys,
@@ -61,6 +61,10 @@ pub enum Denial {
 const REMEMBERED: usize = 20_000;
 /// Owner's keys of facilities are looked up again after this time.
 const SCOPE_BY_KEY: Duration = Duration::from_secs(60);
+/// The most requests that wait for a look for an API key that is not known here.
+const WAITING: usize = 256;
+/// The most time that each of them waits.
+const LOOK_WAIT: Duration = Duration::from_secs(2);
 /// The time between two looks for an API key that is not known here.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
@@ -75,6 +79,8 @@ pub struct Guard {
     /// The access version of `keys`; less than any where they were not read yet.
     version: AtomicI64,
     last_look: tokio::sync::Mutex<Look>,
+    /// The places of those that wait for a look.
+    waiting: Arc<Semaphore>,
     /// Uses of keys that are yet to be stored, in milliseconds since 1970.
     uses: Mutex<HashMap<String, i64>>,
     /// Where the database is asked: its connections outlive the worker of a request.
@@ -107,6 +113,7 @@ impl Guard {
             keys: ArcSwap::default(),
             version: AtomicI64::new(i64::MIN),
             last_look: tokio::sync::Mutex::default(),
+            waiting: Arc::new(Semaphore::new(WAITING)),
             uses: Mutex::default(),
             runtime: Handle::current(),
         }
@@ -199,11 +206,14 @@ impl Guard {
 
     /// Looks again for a key that is not known here: another server, or a command, may have made it
     /// just now. All that wait share a look, and there are few looks in a second, so that unknown
-    /// keys cost the database next to nothing.
+    /// keys cost the database next to nothing. While the database hangs, a bounded number waits for
+    /// a bounded time.
     async fn look_for_key(self: &Arc<Self>) -> Result<(), Denial> {
+        let place = self.waiting.clone().try_acquire_owned().map_err(|_| Denial::Unavailable)?;
         let (guard, arrived) = (self.clone(), Instant::now());
         // In a task of its own: it goes on when its client goes away.
         let looking = self.runtime.spawn(async move {
+            let _place = place;
             let mut last = guard.last_look.lock().await;
             if last.began.is_some_and(|began| began > arrived) {
                 return last.has_found;
@@ -212,8 +222,8 @@ impl Guard {
             tokio::time::sleep(BETWEEN_LOOKS.saturating_sub(since)).await;
             guard.look(&mut last).await.is_ok()
         });
-        match looking.await {
-            Ok(true) => Ok(()),
+        match tokio::time::timeout(LOOK_WAIT, looking).await {
+            Ok(Ok(true)) => Ok(()),
             _ => Err(Denial::Unavailable),
         }
     }
@@ -250,9 +260,27 @@ impl Guard {
         Ok(())
     }
 
-    /// Whether there is no credential by which anybody could sign in.
-    pub fn is_closed(&self) -> bool {
-        self.keys.load().is_empty() && self.tokens.is_empty()
+    /// Says in the log who could do everything from the start on, or that nobody can sign in: keys
+    /// may have been made before sign-in was switched on.
+    pub fn log_who_may(&self) {
+        let keys = self.keys.load();
+        if keys.is_empty() && self.tokens.is_empty() {
+            tracing::warn!(
+                "nobody can sign in yet: make a key with `facility-summary key add --role admin \
+                 --name NAME`"
+            );
+        }
+        let admins = keys.admins(self.clock.now_ms());
+        if !admins.is_empty() {
+            const MOST_NAMED: usize = 20;
+            let named = admins.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
+            tracing::info!(
+                count = admins.len(),
+                keys = named,
+                "with these API keys everything may be done; a key that you do not know is ended \
+                 by `facility-summary key revoke ID`"
+            );
+        }
     }
 
     /// Notes the use of a key, once a minute.

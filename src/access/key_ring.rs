@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::api_keys::{self, NewApiKey};
 use crate::{
-    domain::access::Role,
+    domain::{access::Role, names},
     store::{
         self, Store,
         access::{ApiKeyRow, AuditNote},
@@ -45,8 +45,13 @@ impl KeyWish {
     pub fn fault(&self, now_ms: i64) -> Option<(&'static str, String)> {
         let has_facilities = self.facilities.as_ref().is_some_and(|ids| !ids.is_empty());
         let is_limited = matches!(self.role, Role::Viewer | Role::Operator);
-        if self.name.trim().is_empty() || self.name.chars().count() > NAME_CHARS {
-            let right = format!("must be what the key is for, in 1 to {NAME_CHARS} characters");
+        let is_long = self.name.chars().count() > NAME_CHARS;
+        let is_hidden = |c: char| c.is_control() || names::turns_direction(c);
+        if self.name.trim().is_empty() || is_long || self.name.contains(is_hidden) {
+            let right = format!(
+                "must be what the key is for, in 1 to {NAME_CHARS} characters, without control \
+                 characters and marks of direction"
+            );
             return Some(("name", right));
         }
         if self.facilities.is_some() && !is_limited {

@@ -47,6 +47,18 @@ impl KnownKeys {
         self.0.get(id)
     }
 
+    /// Those that may do everything at this instant, in milliseconds since 1970, each with its id
+    /// and its name.
+    pub fn admins(&self, now_ms: i64) -> Vec<String> {
+        let may_all = |(_, key): &(&String, &KnownKey)| {
+            key.principal.role == Role::Admin && key.expires_ms.is_none_or(|at_ms| at_ms > now_ms)
+        };
+        let named = |(id, key): (&String, &KnownKey)| format!("{id} {:?}", key.principal.name);
+        let mut admins: Vec<String> = self.0.iter().filter(may_all).map(named).collect();
+        admins.sort_unstable();
+        admins
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

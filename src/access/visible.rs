@@ -45,6 +45,11 @@ impl Visible {
         Visible::Only(Arc::new(VisibleIds { ids: ids.into_iter().collect(), name }))
     }
 
+    /// No facility.
+    pub fn nothing() -> Self {
+        Visible::Only(Arc::new(VisibleIds { ids: HashSet::new(), name: "nothing".into() }))
+    }
+
     /// Whether this facility is among them.
     pub fn has(&self, id: Uuid) -> bool {
         match self {

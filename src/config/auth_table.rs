@@ -145,7 +145,12 @@ fn roles_of(pairs: &str, section: &str) -> Result<Table, SettingsError> {
         };
         let (name, role) = (name.trim(), role.trim());
         check_role(section, name, role)?;
-        roles.insert(name.to_owned(), Value::String(role.to_owned()));
+        let earlier = roles.insert(name.to_owned(), Value::String(role.to_owned()));
+        if let Some(Value::String(earlier)) = earlier {
+            let key = format!("{section}.roles.{name:?}");
+            let both = format!("{earlier}, and then {role}");
+            return Err(SettingsError::new(&key, &both, "must stand there once"));
+        }
     }
     Ok(roles)
 }

@@ -119,6 +119,11 @@ const BAD: &[(&str, &str)] = &[
     ("roles.a = \"vewer\"", "auth.roles.\"a\" = vewer: must be one of viewer, operator, admin"),
     ("roles.a = 7", "auth.roles.\"a\" = integer: must be one of viewer"),
     ("roles = \"viewer\"", "auth.roles = viewer: must be pairs such as"),
+    (
+        "roles = \"staff=viewer, staff = admin\"",
+        "auth.roles.\"staff\" = viewer, and then admin: must stand there once",
+    ),
+    ("roles.a = \"viewer\"\nroles.a = \"admin\"", "is not TOML: line 3: "),
     ("without_facilities = \"maybe\"", "must be one of refuse, all"),
     ("issuers = 7", "auth.issuers = integer: must be tables, [[auth.issuers]]"),
     ("issuers = [7]", "auth.issuers = array: must be tables"),

@@ -126,6 +126,13 @@ pub const fn is_invisible(c: char) -> bool {
         | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// Whether a character changes the direction of the text around it, so that a name would be shown
+/// as another one.
+pub const fn turns_direction(c: char) -> bool {
+    matches!(c,
+        '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 #[cfg(test)]
 #[path = "names_tests.rs"]
 mod tests;

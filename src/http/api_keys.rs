@@ -1,6 +1,6 @@
 //! The routes of API keys, for admins.
 
-use std::{collections::BTreeSet, str::FromStr};
+use std::{borrow::Cow, collections::BTreeSet, str::FromStr};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -14,13 +14,18 @@ use super::{
     cloudevents::require_json,
     content_type,
     entrance::actor,
-    field_rules::parse_instant,
+    field_rules::{self, text_of},
+    fields::{EventFields, Expected, Faults, Place},
+    json::{self, Json},
     problem::{InputError, Problem},
     query,
     state::AppState,
 };
 use crate::{
-    access::key_ring::{self, KeyWish},
+    access::{
+        api_keys,
+        key_ring::{self, KeyWish},
+    },
     domain::{access::Role, summary::rfc3339},
     store::access::ApiKeyRow,
 };
@@ -117,6 +122,10 @@ pub async fn list(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespo
     responses(
         (status = 201, body = MadeApiKey),
         (status = 400, body = Problem, content_type = "application/problem+json"),
+        (
+            status = 409, body = Problem, content_type = "application/problem+json",
+            description = "There is no sign-in; keys are then made by the command"
+        ),
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 415, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
@@ -130,12 +139,9 @@ pub async fn add(
 ) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
     let body = super::events::body(&request, payload, &app).await?;
+    by_the_command_only(&app)?;
     require_json(content_type(&request))?;
-    super::json::parse(&body)?; // refuses what is no JSON, and a name that occurs twice
-    let wish: ApiKeyWish = serde_json::from_slice(&body).map_err(|error| {
-        Problem::invalid(vec![InputError { pointer: String::new(), detail: error.to_string() }])
-    })?;
-    let wish = checked(wish, app.clock.latest_ms())?;
+    let wish = wish(&body, app.clock.latest_ms())?;
     let (store, by) = (app.store.clone(), actor(&request));
     let (row, key) = app.detached(async move { key_ring::add(&*store, wish, by).await }).await?;
     let made = MadeApiKey { key: key.text, shown: shown(row) };
@@ -149,18 +155,27 @@ pub async fn add(
     responses(
         (status = 204, description = "Revoked"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
+        (
+            status = 409, body = Problem, content_type = "application/problem+json",
+            description = "There is no sign-in; keys are then revoked by the command"
+        ),
         (status = 503, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn revoke(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
-    let id = request.match_info().get("id").unwrap_or_default().to_owned();
+    by_the_command_only(&app)?;
+    let unknown = || {
+        Problem::not_found(
+            "No API key has this id, or it was revoked before; GET /v1/api-keys lists them.",
+        )
+    };
+    let named = request.match_info().get("id").unwrap_or_default();
+    let id = api_keys::id_within(named).ok_or_else(unknown)?.to_owned();
     let (store, by) = (app.store.clone(), actor(&request));
     let is_revoked = app.detached(async move { key_ring::revoke(&*store, &id, by).await }).await?;
     if !is_revoked {
-        return Err(Problem::not_found(
-            "No API key has this id, or it was revoked before; GET /v1/api-keys lists them.",
-        ));
+        return Err(unknown());
     }
     if let Some(guard) = app.guard.clone() {
         // This server does not wait for its next look. The others look each half second.
@@ -175,23 +190,75 @@ fn not_stored(status: StatusCode) -> actix_web::HttpResponseBuilder {
     response
 }
 
-fn checked(wish: ApiKeyWish, now_ms: i64) -> Result<KeyWish, Problem> {
-    let fault = |field: &str, detail: String| {
-        Problem::invalid(vec![InputError { pointer: format!("/{field}"), detail }])
+/// 409 where there is no sign-in. A key that anybody made would count from the day on which sign-in
+/// is switched on.
+fn by_the_command_only(app: &AppState) -> Result<(), Problem> {
+    match app.guard {
+        Some(_) => Ok(()),
+        None => Err(Problem::new(
+            StatusCode::CONFLICT,
+            "There is no sign-in here, so nobody knows who asks for this. Make and revoke keys by \
+             the command: facility-summary key add, facility-summary key revoke.",
+        )),
+    }
+}
+
+/// Reads what a new key is to be. 400 for what is no JSON, 422 for each fault in it.
+fn wish(body: &[u8], now_ms: i64) -> Result<KeyWish, Problem> {
+    let body = json::parse(body)?;
+    let object = field_rules::object_of(&body, "", "a JSON object")
+        .map_err(|fault| Problem::invalid(vec![fault]))?;
+    let mut faults = Faults::default();
+    let mut f = EventFields::new(object, Place::Body(String::new()), &mut faults);
+    let name = f.required("name", |value| {
+        let text = text_of(value).map(str::to_owned);
+        text.ok_or(Cow::Borrowed("a text that says what the key is for"))
+    });
+    let role = f.required("role", |value| {
+        let role = text_of(value).and_then(|text| Role::from_str(text).ok());
+        role.ok_or_else(|| format!("one of {}", Role::ALL.map(Role::as_str).join(", ")).into())
+    });
+    let facilities = f.optional("facilities", ids);
+    let may_read = match object.contains_key("may_read") {
+        true => f.required("may_read", switch),
+        false => f.optional("may_read", switch).map(|_| false),
     };
-    let expires_ms = match &wish.expires_at {
-        None => None,
-        Some(text) => Some(parse_instant(text).ok_or_else(|| {
-            fault("expires_at", "expected an instant such as 2027-01-01T00:00:00Z".to_owned())
-        })?),
+    let expires_ms = f.optional("expires_at", field_rules::instant);
+    f.finish();
+    let faults = faults.into_list("");
+    let (Some(name), Some(role), Some(facilities), Some(may_read), Some(expires_ms), true) =
+        (name, role, facilities, may_read, expires_ms, faults.is_empty())
+    else {
+        return Err(Problem::invalid(faults));
     };
-    let role = Role::from_str(&wish.role).map_err(|detail| fault("role", detail))?;
-    let ApiKeyWish { name, facilities, may_read, .. } = wish;
     let wish = KeyWish { name, role, facilities, may_read, expires_ms };
     match wish.fault(now_ms) {
-        Some((field, detail)) => Err(fault(field, detail)),
         None => Ok(wish),
+        Some((field, detail)) => {
+            Err(Problem::invalid(vec![InputError { pointer: format!("/{field}"), detail }]))
+        }
     }
+}
+
+fn switch(value: &Json) -> Result<bool, Expected> {
+    match value {
+        Json::Bool(value) => Ok(*value),
+        _ => Err(Cow::Borrowed("true or false")),
+    }
+}
+
+/// The ids of facilities. The nil UUID is taken, too: other programs may have written it into the
+/// table.
+fn ids(value: &Json) -> Result<BTreeSet<Uuid>, Expected> {
+    let id = |value: &Json| {
+        let text = text_of(value)?;
+        Uuid::try_parse(text).ok().filter(|id| id.is_nil()).or(field_rules::parse_id(text))
+    };
+    let ids = match value {
+        Json::List(list) => list.iter().map(id).collect(),
+        _ => None,
+    };
+    ids.ok_or(Cow::Borrowed("a list of UUIDs such as \"0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d\""))
 }
 
 fn shown(row: ApiKeyRow) -> ApiKey {

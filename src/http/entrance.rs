@@ -13,7 +13,10 @@ use actix_web::{
     web::Data,
 };
 
-use super::{edge::Edge, field_rules, problem::Problem, state::AppState};
+use super::{
+    cross_site, edge::Edge, events::hang_up, field_rules, limits::UnderWay, problem::Problem,
+    state::AppState,
+};
 use crate::{
     access::{Denial, Guard, SignedIn, Visible, key_ring::Actor},
     domain::access::{Principal, Role},
@@ -86,24 +89,77 @@ impl Rule {
     }
 }
 
-/// Lets a request through to its handler, or answers 401, 403, 429 or 503. Without a guard there is
-/// no sign-in, and every request is let through that the limits of its address allow. A request
-/// whose credential is not known counts for its address, before anything is verified.
+/// In the extensions of each request where there is no sign-in, so that everybody may do
+/// everything. Without it, and without somebody who is signed in, nothing is visible.
+struct NoSignIn;
+
+/// Lets a request through to its handler, or answers 401, 403, 421, 429 or 503. Without a guard
+/// there is no sign-in, and every request of this machine is let through that the limits of its
+/// address allow.
 pub async fn enter(
     guard: Option<Arc<Guard>>,
     edge: Arc<Edge>,
     needs: Needs,
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody + 'static>, Error> {
     let rule = needs.of(&request);
-    if rule == Rule::Health {
-        return next.call(request).await;
-    }
-    let Some(guard) = guard.filter(|_| rule != Rule::Open) else {
-        let _under_way = edge.admit_address(request.request())?;
-        return next.call(request).await;
+    let admitted = match guard {
+        Some(guard) => admit(&guard, &edge, rule, &request).await,
+        None => admit_without_sign_in(&edge, rule, &request),
     };
+    let Admitted { who, under_way: _under_way } = match admitted {
+        Ok(admitted) => admitted,
+        Err(problem) => {
+            hang_up(request.take_payload()).await;
+            return Err(problem.into());
+        }
+    };
+    let Some(who) = who else { return next.call(request).await };
+    request.extensions_mut().insert(who);
+    let mut response = next.call(request).await?;
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("Authorization"));
+    Ok(response)
+}
+
+/// A request that may go on to its handler.
+struct Admitted {
+    /// Who sent it; `None` where the route is open, or there is no sign-in.
+    who: Option<Arc<SignedIn>>,
+    /// Its place among the requests of its client.
+    under_way: Option<UnderWay>,
+}
+
+fn admit_without_sign_in(
+    edge: &Edge,
+    rule: Rule,
+    request: &ServiceRequest,
+) -> Result<Admitted, Problem> {
+    cross_site::refuse_without_sign_in(request)?;
+    let under_way = match rule {
+        Rule::Health => None,
+        _ => edge.admit_address(request.request())?,
+    };
+    request.extensions_mut().insert(NoSignIn);
+    Ok(Admitted { who: None, under_way })
+}
+
+/// Lets in who may use a route with this rule. A request whose credential is not known counts for
+/// its address, before anything is verified.
+async fn admit(
+    guard: &Arc<Guard>,
+    edge: &Edge,
+    rule: Rule,
+    request: &ServiceRequest,
+) -> Result<Admitted, Problem> {
+    match rule {
+        Rule::Health => return Ok(Admitted { who: None, under_way: None }),
+        Rule::Open => {
+            let under_way = edge.admit_address(request.request())?;
+            return Ok(Admitted { who: None, under_way });
+        }
+        _ => {}
+    }
     let sent = credential(request.headers());
     let who = match sent.as_ref().ok().and_then(|credential| guard.remembered(credential)) {
         Some(who) => who,
@@ -112,23 +168,19 @@ pub async fn enter(
             guard.verify(sent?).await.map_err(denied)?
         }
     };
-    let _under_way = edge.admit(request.request(), &who)?;
+    let under_way = edge.admit(request.request(), &who)?;
     if !rule.allows(&who.principal) {
         return Err(Problem::forbidden(format!(
             "The role {} may not do this; {}.",
             who.principal.role,
             may(rule)
-        ))
-        .into());
+        )));
     }
     let facility = request.match_info().get("facility_id").and_then(field_rules::parse_id);
     if facility.is_some_and(|id| !who.visible.has(id)) {
-        return Err(Problem::forbidden("This facility is not among those that you may see.").into());
+        return Err(Problem::forbidden("This facility is not among those that you may see."));
     }
-    request.extensions_mut().insert(who);
-    let mut response = next.call(request).await?;
-    response.headers_mut().append(header::VARY, HeaderValue::from_static("Authorization"));
-    Ok(response)
+    Ok(Admitted { who: Some(who), under_way })
 }
 
 /// Who may what a rule asks for, in words.
@@ -156,16 +208,23 @@ fn credential(headers: &HeaderMap) -> Result<&str, Problem> {
         Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => {
             Ok(credential.trim_start_matches(' '))
         }
-        _ => Err(denied(Denial::Invalid)),
+        // RFC 6750, 3.1: no error code where no bearer credential was sent.
+        _ => Err(Problem::unauthorized(
+            "The header Authorization has no bearer credential; send an API key or a token, as in \
+             `Authorization: Bearer fs_…`.",
+            CHALLENGE,
+        )),
     }
 }
+
+const CHALLENGE: &str = "Bearer realm=\"facility-summary\"";
 
 fn denied(denial: Denial) -> Problem {
     match denial {
         Denial::Missing => Problem::unauthorized(
             "Sign in: send an API key or a token in the header Authorization, as in \
              `Authorization: Bearer fs_…`.",
-            "Bearer realm=\"facility-summary\"",
+            CHALLENGE,
         ),
         Denial::Invalid => Problem::unauthorized(
             "The credential in the header Authorization is not valid here: it is incomplete, has \
@@ -179,7 +238,12 @@ fn denied(denial: Denial) -> Problem {
     }
 }
 
-/// Who sent the request; `None` where there is no sign-in.
+/// Whether everybody may do everything, because there is no sign-in.
+pub(super) fn has_no_sign_in(request: &HttpRequest) -> bool {
+    request.extensions().contains::<NoSignIn>()
+}
+
+/// Who sent the request; `None` where there is no sign-in, or nobody was asked for.
 pub(super) fn who(request: &HttpRequest) -> Option<Arc<SignedIn>> {
     request.extensions().get::<Arc<SignedIn>>().cloned()
 }
@@ -190,11 +254,48 @@ pub(super) fn actor(request: &HttpRequest) -> Actor {
     let address = edge.and_then(|edge| edge.client_address(request)).map(|ip| ip.to_string());
     match who(request) {
         Some(who) => Actor { id: who.principal.id.clone(), address },
-        None => Actor { id: "anybody, as there is no sign-in".to_owned(), address },
+        None if has_no_sign_in(request) => {
+            Actor { id: "anybody, as there is no sign-in".to_owned(), address }
+        }
+        None => Actor { id: "nobody who was asked for".to_owned(), address },
     }
 }
 
-/// The facilities that whoever sent the request may see.
+/// The facilities that whoever sent the request may see. None at all where nobody asked who it is.
 pub(super) fn visible(request: &HttpRequest) -> Visible {
-    who(request).map_or(Visible::All, |who| who.visible.clone())
+    match who(request) {
+        Some(who) => who.visible.clone(),
+        None if has_no_sign_in(request) => Visible::All,
+        None => Visible::nothing(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_request_that_did_not_come_through_the_entrance_shows_nothing() {
+        let request = TestRequest::get().to_http_request();
+        assert!(!visible(&request).has(uuid::Uuid::new_v4()));
+        assert_eq!(visible(&request).ids().map(std::collections::HashSet::len), Some(0));
+        assert!(!has_no_sign_in(&request));
+    }
+
+    /// A handler that is mounted in another way would be open to everybody.
+    #[test]
+    fn each_route_is_mounted_with_what_it_needs() {
+        let table = include_str!("routes.rs");
+        let code: String = table.chars().filter(|c| !c.is_whitespace()).collect();
+        for mounted in code.split(".service(").skip(1) {
+            let is_ruled = mounted.starts_with("observed(m,") && mounted.contains("Needs::to_");
+            let leads_elsewhere = mounted.starts_with("web::redirect(");
+            assert!(is_ruled || leads_elsewhere, "{mounted}");
+        }
+        for other in ["config.route(", "web::resource(", "web::scope(", "config.app_data("] {
+            assert!(!code.contains(other), "{other}");
+        }
+    }
 }

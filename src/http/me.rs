@@ -4,7 +4,12 @@ use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{entrance::who, problem::Problem, query, state::AppState};
+use super::{
+    entrance::{has_no_sign_in, who},
+    problem::Problem,
+    query,
+    state::AppState,
+};
 
 /// Who sent the request.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -27,6 +32,7 @@ pub struct Me {
 pub async fn show(request: HttpRequest, _app: Data<AppState>) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
     let me = match who(&request) {
+        None if !has_no_sign_in(&request) => return Err(Problem::internal()),
         None => Me { id: None, name: None, role: "admin", facilities: None },
         Some(who) => {
             let ids = who.visible.ids().map(|ids| {

@@ -6,6 +6,7 @@ pub mod audit_log;
 pub mod client_address;
 pub mod cloudevents;
 mod coded_body;
+mod cross_site;
 pub mod day_of_all;
 mod day_parameters;
 pub mod edge;

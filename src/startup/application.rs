@@ -321,12 +321,7 @@ async fn guard(core: &Core, drain: &Drain) -> Result<Option<Arc<Guard>>, StartEr
         url: crate::config::redacted(&core.settings.database.url),
         source,
     })?;
-    if guard.is_closed() {
-        tracing::warn!(
-            "nobody can sign in yet: make a key with `facility-summary key add --role admin --name \
-             NAME`"
-        );
-    }
+    guard.log_who_may();
     tokio::spawn(tokens.keep_current(drain.stop.clone()));
     Ok(Some(Arc::new(guard)))
 }

@@ -274,6 +274,16 @@ pub async fn open(
     }
 }
 
+/// Whether the database has tables of ours. Unlike [`open`], it makes nothing: no file, and no
+/// table.
+pub async fn has_tables(settings: &DatabaseSettings) -> Result<bool> {
+    if settings.is_postgres() {
+        postgres::home::has_tables(settings).await
+    } else {
+        Ok(sqlite::open::has_file(settings))
+    }
+}
+
 /// How many connections a pool has now.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Connections {

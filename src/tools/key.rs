@@ -7,8 +7,11 @@ use uuid::Uuid;
 
 use super::counted;
 use crate::{
-    access::key_ring::{self, Actor, KeyWish},
-    config::Settings,
+    access::{
+        api_keys,
+        key_ring::{self, Actor, KeyWish},
+    },
+    config::{Settings, redacted},
     domain::{access::Role, summary::rfc3339},
     http::field_rules::parse_instant,
     startup::Core,
@@ -20,8 +23,9 @@ use crate::{
 pub enum KeyCommand {
     /// Make a key, and print it: it is not shown again
     #[command(after_help = "Example:\n  facility-summary key add --role service --name \"lab \
-                            system\"\n  facility-summary key add --role viewer --name \"ward 3\" \
-                            --facility 0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d --expires 90d")]
+                            system\"\n  facility-summary key add --role viewer --name \"wall\" \
+                            --all-facilities\n  facility-summary key add --role viewer --name \
+                            \"ward 3\" --facility 0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d --expires 90d")]
     Add(AddArgs),
     /// List the keys: id, name, role, facilities, who made it and when, last used, end
     #[command(after_help = "Example:\n  facility-summary key list")]
@@ -29,7 +33,8 @@ pub enum KeyCommand {
     /// End a key: within two seconds no server takes it any more
     #[command(after_help = "Example:\n  facility-summary key revoke 0a1b2c3d4e5f")]
     Revoke {
-        /// The part of the key between its first two underscores, as `key list` shows it
+        /// The part of the key between its first two underscores, as `key list` shows it. Of a
+        /// whole key this part is taken
         id: String,
     },
 }
@@ -44,9 +49,12 @@ pub struct AddArgs {
     /// What it is for
     #[arg(long)]
     name: String,
-    /// Limit it to this facility; repeated for several [default: all]
-    #[arg(long = "facility", value_name = "ID")]
+    /// A facility that a viewer or an operator may see; repeated for several
+    #[arg(long = "facility", value_name = "ID", conflicts_with = "all_facilities")]
     facilities: Vec<Uuid>,
+    /// A viewer or an operator may see all facilities, also those to come
+    #[arg(long)]
+    all_facilities: bool,
     /// A service that may also read figures
     #[arg(long)]
     may_read: bool,
@@ -64,7 +72,24 @@ pub async fn run(
     command: KeyCommand,
     settings: Settings,
 ) -> Result<ExitCode, Box<dyn std::error::Error + Send + Sync>> {
+    if let KeyCommand::Add(args) = &command
+        && !says_which_facilities(args)
+    {
+        return Ok(ExitCode::from(2));
+    }
+    let place = redacted(&settings.database.url);
+    // In another folder the same URL is another file. Nothing is found in a new one, so none is
+    // made.
+    if !matches!(command, KeyCommand::Add(_)) && !store::has_tables(&settings.database).await? {
+        eprintln!(
+            "facility-summary: there are no tables of this service in the database {place}, so \
+             there are no keys; setting database.url (DATABASE_URL) names the database of the \
+             service, and the path of an SQLite file begins in the folder of this command"
+        );
+        return Ok(ExitCode::from(1));
+    }
     let core = Core::open(settings).await?;
+    eprintln!("Database: {place}");
     let done = match command {
         KeyCommand::Add(args) => add(args, &core).await,
         KeyCommand::List => list(&core).await,
@@ -72,6 +97,20 @@ pub async fn run(
     };
     core.store.close().await;
     Ok(done?)
+}
+
+/// Refuses a viewer or an operator of whom nothing says what it may see.
+fn says_which_facilities(args: &AddArgs) -> bool {
+    let is_limited = matches!(args.role, Role::Viewer | Role::Operator);
+    if is_limited && args.facilities.is_empty() && !args.all_facilities {
+        eprintln!(
+            "facility-summary: a {} sees the facilities that its key names: --facility ID, once \
+             for each, or --all-facilities",
+            args.role
+        );
+        return false;
+    }
+    true
 }
 
 async fn add(args: AddArgs, core: &Core) -> store::Result<ExitCode> {
@@ -82,7 +121,7 @@ async fn add(args: AddArgs, core: &Core) -> store::Result<ExitCode> {
         Some((None, text)) => {
             eprintln!(
                 "facility-summary: --expires {text}: must be a number of days such as 90d, or an \
-                 instant such as 2027-01-01T00:00:00Z"
+                 instant such as 2027-01-01T00:00:00Z, before the year 2200"
             );
             return Ok(ExitCode::from(2));
         }
@@ -173,14 +212,22 @@ fn line(row: &ApiKeyRow, now_ms: i64) -> String {
     )
 }
 
-async fn revoke(id: &str, core: &Core) -> store::Result<ExitCode> {
+async fn revoke(named: &str, core: &Core) -> store::Result<ExitCode> {
+    // What has not the form of an id may be a secret: it is not shown.
+    let Some(id) = api_keys::id_within(named) else {
+        eprintln!(
+            "facility-summary: this is not the id of a key, which has 12 small letters and digits; \
+             see facility-summary key list"
+        );
+        return Ok(ExitCode::from(1));
+    };
     if key_ring::revoke(&*core.store, id, actor()).await? {
         println!("The key {id} is revoked.");
         return Ok(ExitCode::SUCCESS);
     }
     eprintln!(
-        "facility-summary: no key has the id {id:?}, or it was revoked before; see \
-         facility-summary key list"
+        "facility-summary: no key has the id {id}, or it was revoked before; see facility-summary \
+         key list"
     );
     Ok(ExitCode::from(1))
 }

@@ -5,7 +5,9 @@ mod events;
 mod keys;
 mod lists;
 mod matrix;
+mod refused;
 mod revoked;
+mod without_sign_in;
 
 use reqwest::{Method, Response};
 use serde_json::{Value, json};

@@ -264,7 +264,7 @@ on_both_stores! {
                 let who = if invalid { "not-an-id".to_owned() } else { ids[of].0.clone() };
                 let target = path(Uuid::nil(), "today").replace(&Uuid::nil().to_string(), &who);
                 let text = format!(
-                    "GET {target} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\
+                    "GET {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
                      cache-control: {directives}\r\n\r\n"
                 );
                 (if invalid { usize::MAX } else { of }, text, leaves)

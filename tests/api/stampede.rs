@@ -41,7 +41,7 @@ fn patient(launch: Launch) -> Launch {
 async fn ask(service: &Service, path: &str, directives: &str) -> TcpStream {
     let mut stream = TcpStream::connect(service.address).await.unwrap();
     let request = format!(
-        "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncache-control: \
+        "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncache-control: \
          {directives}\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -48,7 +48,10 @@ impl State {
                 (Some(Place { figure: *figure, named }), *version)
             }
             Some(DayCursor::From(id)) => {
-                let member = self.members.get(id).ok_or(UnknownCursor)?;
+                // One that the reader may not see is answered as one that does not exist: where it
+                // stands would tell its figures.
+                let is_asked_for = query.facilities.as_ref().is_none_or(|ids| ids.contains(id));
+                let member = self.members.get(id).filter(|_| is_asked_for).ok_or(UnknownCursor)?;
                 (Some(self.place_of(query, member).ok_or(UnknownCursor)?), self.version)
             }
         };

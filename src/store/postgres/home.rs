@@ -20,12 +20,12 @@
 //! logs a warning with the roles and the REVOKE. Readiness does not show it, because it would be
 //! degraded for ever.
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Duration};
 
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
-use super::{advisory_locks, session};
-use crate::config::DatabaseSettings;
+use super::{advisory_locks, connect, session};
+use crate::{config::DatabaseSettings, store::Result};
 
 /// The schema of an installation that names none.
 pub(crate) const DEFAULT: &str = "facility_summary";
@@ -131,6 +131,37 @@ impl Home {
         Ok(())
     }
 }
+
+/// Whether a schema has our tables: the one that `database.schema` names, or one that would be
+/// found.
+pub(in crate::store) async fn has_tables(settings: &DatabaseSettings) -> Result<bool> {
+    let options = connect::options(settings, &settings.url)?;
+    let limit = Duration::from_millis(settings.acquire_timeout_ms);
+    let looking = async {
+        let mut connection = PgConnection::connect_with(&options).await?;
+        let found: bool = match &settings.schema {
+            Some(name) => {
+                let look = sqlx::query_scalar(HAS_TABLES).bind(name);
+                look.fetch_one(&mut connection).await?
+            }
+            None => {
+                let look = sqlx::query_scalar::<_, String>(FIND).bind(DEFAULT);
+                look.fetch_optional(&mut connection).await?.is_some()
+            }
+        };
+        connection.close().await?;
+        Ok::<bool, sqlx::Error>(found)
+    };
+    let looked = tokio::time::timeout(limit, looking).await;
+    Ok(looked.unwrap_or(Err(sqlx::Error::PoolTimedOut))?)
+}
+
+const HAS_TABLES: &str = "
+    SELECT EXISTS (
+        SELECT FROM pg_catalog.pg_namespace space
+        JOIN pg_catalog.pg_class marks ON marks.relnamespace OPERATOR(pg_catalog.=) space.oid
+        WHERE space.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.text::pg_catalog.name
+          AND marks.relname OPERATOR(pg_catalog.=) 'summary_marks'::pg_catalog.name)";
 
 /// The name as an identifier in a statement.
 pub(super) fn quoted(name: &str) -> String {

@@ -9,7 +9,7 @@ mod derive;
 mod epoch;
 mod file;
 mod imports;
-mod open;
+pub(super) mod open;
 mod parameter;
 mod row;
 mod runs;

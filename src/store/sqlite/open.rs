@@ -84,6 +84,13 @@ impl SqliteStore {
     }
 }
 
+/// Whether there is a file with something in it.
+pub(in crate::store) fn has_file(settings: &DatabaseSettings) -> bool {
+    let options = SqliteConnectOptions::from_str(&settings.url);
+    let file = options.ok().and_then(|options| std::fs::metadata(options.get_filename()).ok());
+    file.is_some_and(|file| file.len() > 0)
+}
+
 /// Refuses another program's file before anything in it changes. Even the switch to WAL would last.
 async fn look_first(options: &SqliteConnectOptions, timeout: Duration) -> Result<()> {
     let path = options.get_filename();

@@ -82,6 +82,18 @@ async fn a_token_that_is_remembered_ends_at_its_end() {
 }
 
 #[tokio::test]
+async fn keys_that_cannot_be_used_are_a_bad_setting() {
+    let refused = Service::on_sqlite()
+        .env("FACILITY_SUMMARY__AUTH__ISSUER", "test")
+        .env("FACILITY_SUMMARY__AUTH__KEYS", "too short")
+        .env("FACILITY_SUMMARY__AUTH__ALGORITHMS", "HS256")
+        .run(&["serve"])
+        .await;
+    assert_eq!(refused.code, Some(2), "{}", refused.output);
+    assert!(refused.output.contains("auth.keys"), "{}", refused.output);
+}
+
+#[tokio::test]
 async fn sign_in_cannot_be_off_where_tokens_are_accepted() {
     let refused = Service::on_sqlite()
         .env("FACILITY_SUMMARY__AUTH__SECRET", SECRET)

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{added, get_as, key, signed_in, site};
 use crate::{
     on_both_stores,
-    support::{Service, wait_until},
+    support::{Service, plain_sql, wait_until},
 };
 
 on_both_stores! {
@@ -43,7 +43,9 @@ on_both_stores! {
 async fn a_key_that_ends_is_refused_from_then_on() {
     let launch = Service::on_sqlite().env("FACILITY_SUMMARY__AUTH__SIGN_IN", "on");
     let end = crate::steps::instant(crate::steps::now_ms() + 4_000);
-    let short = added(&launch, &["--role", "viewer", "--name", "short", "--expires", &end]).await;
+    let short =
+        added(&launch, &["--role=viewer", "--all-facilities", "--name=short", "--expires", &end])
+            .await;
     let admin = added(&launch, &["--role", "admin", "--name", "the test"]).await;
     let service = launch.credential(&admin).start().await;
     assert_eq!(get_as(&service, &short, "/v1/facilities").await.0, 200);
@@ -52,35 +54,66 @@ async fn a_key_that_ends_is_refused_from_then_on() {
     assert!(crate::steps::now_ms() >= end.parse::<jiff::Timestamp>().unwrap().as_millisecond());
 }
 
-#[tokio::test]
-async fn a_wish_that_makes_no_sense_is_refused_with_what_would_be_right() {
-    let service = signed_in(Service::on_sqlite()).await;
-    let site = site(&service, "Own").await;
-    for (wish, field) in [
-        (json!({"name": " ", "role": "viewer"}), "/name"),
-        (json!({"name": "x".repeat(201), "role": "viewer"}), "/name"),
-        (json!({"name": "x", "role": "root"}), "/role"),
-        (json!({"name": "x", "role": "admin", "facilities": [site.facility]}), "/facilities"),
-        (json!({"name": "x", "role": "viewer", "facilities": []}), "/facilities"),
-        (json!({"name": "x", "role": "viewer", "may_read": true}), "/may_read"),
-        (
-            json!({"name": "x", "role": "viewer", "expires_at": "2020-01-01T00:00:00Z"}),
-            "/expires_at",
-        ),
-        (json!({"name": "x", "role": "viewer", "expires_at": "soon"}), "/expires_at"),
-    ] {
-        let refused = service.post("/v1/api-keys", &wish).await;
-        let (status, problem) = (refused.status(), refused.json::<Value>().await.unwrap());
-        assert_eq!(
-            (status.as_u16(), &problem["errors"][0]["pointer"]),
-            (422, &json!(field)),
-            "{problem}"
-        );
+on_both_stores! {
+    async fn a_wish_that_makes_no_sense_is_refused_with_what_would_be_right(launch: Launch) {
+        let service = signed_in(launch).await;
+        let site = site(&service, "Own").await;
+        let viewer = |field: &str, value: Value| {
+            let mut wish = json!({"name": "x", "role": "viewer"});
+            wish[field] = value;
+            wish
+        };
+        for (wish, field) in [
+            (viewer("name", json!(" ")), "/name"),
+            (viewer("name", json!("x".repeat(201))), "/name"),
+            (viewer("name", json!("a\u{0}b")), "/name"),
+            (viewer("name", json!("a\nb")), "/name"),
+            (viewer("name", json!("a\u{202e}b")), "/name"),
+            (viewer("name", json!("a\u{2066}b")), "/name"),
+            (viewer("name", json!(7)), "/name"),
+            (json!({"role": "viewer"}), "/name"),
+            (json!({"name": "x"}), "/role"),
+            (viewer("role", json!("root")), "/role"),
+            (viewer("role", json!(["viewer"])), "/role"),
+            (json!({"name": "x", "role": "admin", "facilities": [site.facility]}), "/facilities"),
+            (viewer("facilities", json!([])), "/facilities"),
+            (viewer("facilities", json!(["north"])), "/facilities"),
+            (viewer("facilities", json!(site.facility)), "/facilities"),
+            (viewer("may_read", json!(true)), "/may_read"),
+            (viewer("may_read", json!("yes")), "/may_read"),
+            (viewer("may_read", json!(null)), "/may_read"),
+            (viewer("expires_at", json!("2020-01-01T00:00:00Z")), "/expires_at"),
+            (viewer("expires_at", json!("soon")), "/expires_at"),
+            (viewer("expires_at", json!("9999-12-31T23:59:59Z")), "/expires_at"),
+            (viewer("x", json!(1)), "/x"),
+            (json!(["x", "viewer", null, false, null]), ""),
+            (json!("x"), ""),
+        ] {
+            let refused = service.post("/v1/api-keys", &wish).await;
+            let (status, problem) = (refused.status(), refused.json::<Value>().await.unwrap());
+            let faults = &problem["errors"];
+            assert_eq!(
+                (status.as_u16(), &faults[0]["pointer"], faults.as_array().map(Vec::len)),
+                (422, &json!(field), Some(1)),
+                "{wish}: {problem}"
+            );
+            let detail = faults[0]["detail"].as_str().unwrap();
+            assert!(!detail.contains("struct") && !detail.contains("line 1"), "{detail}");
+        }
+        let late = viewer("expires_at", json!("9999-12-31T23:59:59Z"));
+        let refused = service.post("/v1/api-keys", &late).await.text().await.unwrap();
+        assert!(refused.contains("in the years 1900 to 2199"), "{refused}");
+        let path = format!("/v1/facilities/{}", site.facility);
+        let listed = service.put(&path, &json!(["Own", "Etc/UTC"])).await;
+        assert_eq!(listed.status(), 422, "a list is no registration");
+        let keys: Value = service.get("/v1/api-keys").await.json().await.unwrap();
+        assert_eq!(keys["items"].as_array().map(Vec::len), Some(1), "only the admin's: {keys}");
     }
-    let unknown =
-        service.post("/v1/api-keys", &json!({"name": "x", "role": "viewer", "x": 1})).await;
-    assert_eq!(unknown.status(), 422);
-    let launch = service.launch();
+}
+
+#[tokio::test]
+async fn a_command_that_makes_no_sense_is_refused_with_what_would_be_right() {
+    let launch = &Service::on_sqlite();
     for (options, word) in [
         (
             vec![
@@ -93,8 +126,11 @@ async fn a_wish_that_makes_no_sense_is_refused_with_what_would_be_right() {
             ],
             "--facility",
         ),
-        (vec!["--role", "viewer", "--name", ""], "--name"),
-        (vec!["--role", "viewer", "--name", "x", "--expires", "soon"], "--expires"),
+        (vec!["--role=viewer", "--all-facilities", "--name", ""], "--name"),
+        (vec!["--role=viewer", "--all-facilities", "--name", "a\u{202e}b"], "--name"),
+        (vec!["--role", "viewer", "--name", "x"], "--all-facilities"),
+        (vec!["--role", "operator", "--name", "x"], "--facility ID"),
+        (vec!["--role=viewer", "--all-facilities", "--name=x", "--expires=soon"], "--expires"),
         (vec!["--role", "king", "--name", "x"], "viewer, operator, admin"),
     ] {
         let words: Vec<&str> = ["key", "add"].into_iter().chain(options).collect();
@@ -102,8 +138,53 @@ async fn a_wish_that_makes_no_sense_is_refused_with_what_would_be_right() {
         assert_eq!(refused.code, Some(2), "{}", refused.output);
         assert!(refused.output.contains(word), "{}", refused.output);
     }
-    let unknown = launch.run(&["key", "revoke", "000000000000"]).await;
-    assert_eq!(unknown.code, Some(1), "{}", unknown.output);
+    added(launch, &["--role", "admin", "--name", "first"]).await;
+    for unknown in ["000000000000", "secret_secret", "fs_"] {
+        let refused = launch.run(&["key", "revoke", unknown]).await;
+        assert_eq!(refused.code, Some(1), "{}", refused.output);
+        assert_eq!(refused.output.contains(unknown), unknown == "000000000000", "{unknown}");
+    }
+}
+
+on_both_stores! {
+    async fn a_whole_key_in_the_place_of_its_id_is_revoked_and_shown_nowhere(launch: Launch) {
+        let service = signed_in(launch).await;
+        let wish = || json!({"name": "leaked", "role": "viewer"});
+        let (one, other) = (key(&service, wish()).await, key(&service, wish()).await);
+        let by_command = service.launch().run(&["key", "revoke", &one]).await;
+        assert_eq!(by_command.code, Some(0), "{}", by_command.output);
+        let path = format!("/v1/api-keys/{other}");
+        let by_http = service.request(reqwest::Method::DELETE, &path).send().await.unwrap();
+        assert_eq!(by_http.status(), 204);
+        let log = service.get("/v1/audit-log").await.text().await.unwrap();
+        for leaked in [&one, &other] {
+            wait_until("it has ended", async || {
+                get_as(&service, leaked, "/v1/facilities").await.0 == 401
+            })
+            .await;
+            let secret = leaked.split_at("fs_000000000000_".len()).1;
+            for text in [&by_command.output, &log, &service.logs().join("\n")] {
+                assert!(!text.contains(secret), "{text}");
+            }
+        }
+    }
+
+    async fn a_command_about_keys_says_where_and_makes_no_database_to_look_into(launch: Launch) {
+        for words in [&["key", "list"][..], &["key", "revoke", "000000000000"]] {
+            // Twice: the first one has made nothing that the second one would find.
+            for _ in 0..2 {
+                let exited = launch.run(words).await;
+                assert_eq!(exited.code, Some(1), "{}", exited.output);
+                assert!(exited.output.contains("there are no tables"), "{}", exited.output);
+            }
+        }
+        let made = launch.run(&["key", "add", "--role=admin", "--name=first"]).await;
+        let listed = launch.run(&["key", "list"]).await;
+        for exited in [made, listed] {
+            assert_eq!(exited.code, Some(0), "{}", exited.output);
+            assert!(exited.output.contains("Database: "), "{}", exited.output);
+        }
+    }
 }
 
 on_both_stores! {
@@ -127,6 +208,23 @@ on_both_stores! {
             service.get(&format!("/v1/audit-log?cursor={cursor}")).await.json().await.unwrap();
         assert!(rest["items"][0]["actor"].as_str().unwrap().starts_with("command key"), "{rest}");
         assert!(rest["items"][0]["address"].is_null() && rest["next_cursor"].is_null(), "{rest}");
+    }
+}
+
+on_both_stores! {
+    async fn the_database_refuses_to_change_the_audit_log(launch: Launch) {
+        let service = signed_in(launch).await;
+        key(&service, json!({"name": "made", "role": "service"})).await;
+        let log = async || service.get("/v1/audit-log").await.json::<Value>().await.unwrap();
+        let before = log().await;
+        assert_eq!(before["items"].as_array().map(Vec::len), Some(2), "{before}");
+        let change = "UPDATE access_log SET actor = 'somebody else'";
+        let refused = plain_sql::attempt(service.database_url(), change).await.unwrap_err();
+        assert!(refused.to_string().contains("insert-only"), "{refused}");
+        assert_eq!(log().await, before);
+        // Old entries are deleted after a time.
+        plain_sql::execute(service.database_url(), "DELETE FROM access_log").await;
+        assert_eq!(log().await["items"], json!([]));
     }
 }
 

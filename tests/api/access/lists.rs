@@ -80,6 +80,80 @@ on_both_stores! {
     }
 }
 
+on_both_stores! {
+    async fn a_cursor_tells_nothing_of_a_facility_that_its_reader_may_not_see(launch: Launch) {
+        let service = signed_in(launch).await;
+        let mut sites = Vec::new();
+        for name in ["A", "B", "C"] {
+            sites.push(site(&service, name).await);
+        }
+        let (hidden, own) = (sites[1], [sites[0].facility, sites[2].facility]);
+        let lot = Uuid::new_v4();
+        let mut stock = vec![inventory(lot, hidden.bank, "O+", 500)];
+        for (site, units) in [(sites[0], 100), (sites[2], 1_000)] {
+            stock.push(inventory(Uuid::new_v4(), site.bank, "O+", units));
+        }
+        post(&service, &stock).await;
+        let viewer = key_of(&service, "viewer", &own).await;
+        let hidden_id = hidden.facility;
+        // The answer to the viewer, without what it sent itself, and without the version that is
+        // said to change with all figures.
+        let told = async |path: &str, id: Uuid| {
+            let (status, page) = get_as(&service, &viewer, path).await;
+            let mut page = page;
+            if let Some(page) = page.as_object_mut() {
+                page.remove("day_version");
+            }
+            let id = [id.to_string(), id.simple().to_string()];
+            (status, id.iter().fold(page.to_string(), |text, id| text.replace(id, "ID")))
+        };
+        for sort in ["name", "-name", "total_stock", "-total_stock", "total_requests"] {
+            let list = format!("/v1/summaries/today?fields=totals&sort={sort}");
+            // The id of a facility, as earlier releases wrote it.
+            let at = |id: Uuid| format!("{list}&cursor={id}");
+            let (unknown, other) = (Uuid::new_v4(), at(hidden_id));
+            assert_eq!(get_as(&service, &viewer, &at(own[0])).await.0, 200, "{sort}");
+            let refused = told(&at(unknown), unknown).await;
+            assert_eq!(refused.0, 400, "{sort}");
+            assert_eq!(told(&other, hidden_id).await, refused, "{sort}");
+            let narrowed = format!("{other}&facility_id={}", own[0]);
+            assert_eq!(told(&narrowed, hidden_id).await.0, 400, "{sort}");
+            assert_eq!(asked(&service, None, Method::GET, &other).await.status(), 401);
+            // The cursor of another reader, which has a name and a figure in it.
+            let all: Value = service.get(&list).await.json().await.unwrap();
+            let place = ids(&all).iter().position(|id| *id == hidden_id).unwrap();
+            if place == 0 {
+                continue;
+            }
+            let page: Value =
+                service.get(&format!("{list}&limit={place}")).await.json().await.unwrap();
+            let cursor = page["next_cursor"].as_str().unwrap().to_owned();
+            let hex = hidden_id.simple().to_string();
+            assert!(cursor.contains(&hex), "{cursor}");
+            let of = |id: Uuid| {
+                format!("{list}&cursor={}", cursor.replace(&hex, &id.simple().to_string()))
+            };
+            let before = told(&of(unknown), unknown).await;
+            assert_eq!(told(&of(hidden_id), hidden_id).await, before, "{sort}");
+            assert!(!before.1.contains("500"), "{sort}: {}", before.1);
+            // Where the facility stands now makes no difference.
+            for units in [5_000, 500] {
+                post(&service, &[inventory(lot, hidden.bank, "O+", units)]).await;
+                assert_eq!(told(&of(hidden_id), hidden_id).await, before, "{sort}: {units}");
+            }
+        }
+        let first: Value = service.get("/v1/facilities?limit=1").await.json().await.unwrap();
+        let cursor = first["next_cursor"].as_str().unwrap().to_owned();
+        let (unknown, hex) = (Uuid::new_v4(), hidden_id.simple().to_string());
+        assert!(cursor.contains(&hex), "{cursor}");
+        let list = |cursor: &str| format!("/v1/facilities?cursor={cursor}");
+        let forged = list(&cursor.replace(&hex, &unknown.simple().to_string()));
+        let told = (told(&list(&cursor), hidden_id).await, told(&forged, unknown).await);
+        assert_eq!(told.0, told.1);
+        assert_eq!(told.0.0, 200);
+    }
+}
+
 #[tokio::test]
 async fn who_one_is_and_what_one_may_see_is_told() {
     let service = signed_in(crate::support::Service::on_sqlite()).await;

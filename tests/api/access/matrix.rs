@@ -168,6 +168,25 @@ async fn a_credential_that_is_sent_in_another_way_is_none() {
 }
 
 #[tokio::test]
+async fn a_challenge_names_an_error_only_where_a_bearer_credential_was_sent() {
+    let service = signed_in(Service::on_sqlite()).await;
+    for (sent, names_an_error) in [
+        (None, false),
+        (Some("Basic YTpi"), false),
+        (Some("fs_x"), false),
+        (Some("Bearer x"), true),
+    ] {
+        let request = service.request_as(None, Method::GET, "/v1/facilities");
+        let request = sent.into_iter().fold(request, |r, sent| r.header("authorization", sent));
+        let answer = request.send().await.unwrap();
+        let challenge = answer.headers()["www-authenticate"].to_str().unwrap().to_owned();
+        assert_eq!(answer.status(), 401);
+        assert!(challenge.starts_with("Bearer realm="), "{challenge}");
+        assert_eq!(challenge.contains("error="), names_an_error, "{sent:?}: {challenge}");
+    }
+}
+
+#[tokio::test]
 async fn who_is_refused_does_not_learn_what_was_wrong_with_the_request() {
     let service = signed_in(Service::on_sqlite()).await;
     let viewer = key_of(&service, "viewer", &[]).await;

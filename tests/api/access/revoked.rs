@@ -23,7 +23,7 @@ async fn replicas(launch: Launch, admin: &str) -> (Vec<Service>, Redis) {
 async fn a_revoked_key_ends_on_every_replica_within_two_seconds_and_the_others_go_on() {
     let launch = Service::on_postgres().await.env("FACILITY_SUMMARY__AUTH__SIGN_IN", "on");
     let admin = added(&launch, &["--role", "admin", "--name", "the test"]).await;
-    let other = added(&launch, &["--role", "viewer", "--name", "other"]).await;
+    let other = added(&launch, &["--role", "viewer", "--all-facilities", "--name", "other"]).await;
     let (replicas, _redis) = replicas(launch, &admin).await;
     for round in 0..5 {
         let key = super::key_of(&replicas[round % 3], "viewer", &[]).await;
@@ -89,7 +89,8 @@ async fn while_the_database_is_away_known_keys_go_on_and_unknown_ones_get_503() 
     let launch =
         Service::on(postgres.fresh_database().await).env("FACILITY_SUMMARY__AUTH__SIGN_IN", "on");
     let admin = added(&launch, &["--role", "admin", "--name", "the test"]).await;
-    let unused = added(&launch, &["--role", "viewer", "--name", "not used yet"]).await;
+    let unused =
+        added(&launch, &["--role", "viewer", "--all-facilities", "--name", "not used yet"]).await;
     let service = launch.credential(&admin).start().await;
     let path = "/v1/auth/me";
     assert_eq!(get_as(&service, &admin, path).await.0, 200);

@@ -72,7 +72,7 @@ async fn refreshes(fleet: &Fleet) -> f64 {
 /// Opens a bare connection and sends a request without directives.
 async fn ask(service: &Service, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(service.address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     stream
 }

@@ -32,14 +32,20 @@ pub async fn number(url: &str, expression: &str) -> i64 {
 
 /// Runs a statement that returns nothing.
 pub async fn execute(url: &str, statement: &str) {
+    attempt(url, statement).await.expect("the statement runs");
+}
+
+/// Runs a statement that the database may refuse.
+pub async fn attempt(url: &str, statement: &str) -> sqlx::Result<()> {
     let statement = AssertSqlSafe(statement.to_owned());
     if is_postgres(url) {
         let mut connection =
             PgConnection::connect(url).await.expect("the database accepts connections");
-        sqlx::raw_sql(statement).execute(&mut connection).await.expect("the statement runs");
+        sqlx::raw_sql(statement).execute(&mut connection).await?;
     } else {
-        sqlx::raw_sql(statement).execute(&mut sqlite(url).await).await.expect("the statement runs");
+        sqlx::raw_sql(statement).execute(&mut sqlite(url).await).await?;
     }
+    Ok(())
 }
 
 pub fn is_postgres(url: &str) -> bool {

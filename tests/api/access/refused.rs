@@ -1,0 +1,80 @@
+//! What a refusal costs the service: no connection, and no waiting without a bound.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::{added, asked, get_as, key_of, signed_in};
+use crate::support::{PATIENCE, Service, wait_until};
+
+/// What the service answers on a connection until it closes it.
+async fn until_closed(service: &Service, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(service.address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    let reading = stream.read_to_end(&mut answer);
+    let read = tokio::time::timeout(PATIENCE, reading).await.expect("it closes the connection");
+    // It may close it before it has read everything.
+    drop(read);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn a_body_that_comes_slowly_does_not_hold_the_connection_of_a_refused_request() {
+    let service = signed_in(Service::on_sqlite()).await;
+    let viewer = key_of(&service, "viewer", &[]).await;
+    for (credential, status) in [(String::new(), 401), (format!("Bearer {viewer}"), 403)] {
+        for length in ["transfer-encoding: chunked\r\n\r\n1\r\n{\r\n", "content-length: 9\r\n\r\n{"]
+        {
+            let head = format!(
+                "POST /v1/events HTTP/1.1\r\nhost: a\r\nauthorization: {credential}\r\n\
+                 content-type: application/json\r\n{length}"
+            );
+            let answer = until_closed(&service, head.as_bytes()).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        }
+    }
+    // A short body that is there costs no connection.
+    let post = "POST /v1/events HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}";
+    let last = "GET /health/live HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let answer = until_closed(&service, format!("{post}{post}{last}").as_bytes()).await;
+    let statuses: Vec<&str> = answer.matches("HTTP/1.1 401").collect();
+    assert_eq!((statuses.len(), answer.matches("HTTP/1.1 200").count()), (2, 1), "{answer}");
+}
+
+#[tokio::test]
+async fn unknown_keys_wait_for_a_bounded_time_while_the_database_hangs() {
+    const WITHIN: Duration = Duration::from_secs(6);
+    let postgres = crate::support::postgres::Postgres::start(&[]);
+    let launch =
+        Service::on(postgres.fresh_database().await).env("FACILITY_SUMMARY__AUTH__SIGN_IN", "on");
+    let admin = added(&launch, &["--role", "admin", "--name", "the test"]).await;
+    let service = launch.credential(&admin).start().await;
+    let path = "/v1/auth/me";
+    assert_eq!(get_as(&service, &admin, path).await.0, 200);
+    postgres.freeze();
+    let began = Instant::now();
+    let unknown = (0..400).map(|n| {
+        let key = format!("fs_{:0>12}_{}", n, "A".repeat(43));
+        let service = &service;
+        async move { asked(service, Some(&key), Method::GET, path).await.status().as_u16() }
+    });
+    let statuses = join_all(unknown).await;
+    let took = began.elapsed();
+    let known = get_as(&service, &admin, path).await.0;
+    postgres.thaw();
+    assert!(statuses.iter().all(|status| *status == 503), "{statuses:?}");
+    assert_eq!(known, 200);
+    assert!(took < WITHIN, "{took:?}");
+    // Those that waited have left their places.
+    let unknown = format!("fs_{}_{}", "0".repeat(12), "A".repeat(43));
+    wait_until("an unknown key is looked up again", async || {
+        get_as(&service, &unknown, path).await.0 == 401
+    })
+    .await;
+}
