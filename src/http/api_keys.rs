@@ -156,8 +156,10 @@ pub async fn revoke(request: HttpRequest, app: Data<AppState>) -> Result<HttpRes
     query::none(request.query_string())?;
     let id = request.match_info().get("id").unwrap_or_default().to_owned();
     let (store, by) = (app.store.clone(), actor(&request));
-    let is_revoked = app.detached(async move { key_ring::revoke(&*store, &id, by).await }).await?;
-    if !is_revoked {
+    // Of any other text there is none, and not each text can be asked for in each database.
+    let is_id = id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let ending = async move { key_ring::revoke(&*store, &id, by).await };
+    if !is_id || !app.detached(ending).await? {
         return Err(Problem::not_found(
             "No API key has this id, or it was revoked before; GET /v1/api-keys lists them.",
         ));

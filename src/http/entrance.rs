@@ -12,7 +12,7 @@ use actix_web::{
     middleware::Next,
 };
 
-use super::{field_rules, problem::Problem};
+use super::{field_rules, problem::Problem, state::AppState};
 use crate::{
     access::{Denial, Guard, SignedIn, Visible, key_ring::Actor},
     domain::access::{Principal, Role},
@@ -90,12 +90,17 @@ pub async fn enter(
 ) -> Result<ServiceResponse<impl MessageBody + 'static>, Error> {
     let rule = needs.of(&request);
     let Some(guard) = guard.filter(|_| rule != Rule::Open) else { return next.call(request).await };
-    let credential = credential(request.headers())?;
+    let counted = |denial: Denial| {
+        guard.count_denied(denial.kind());
+        denied(denial)
+    };
+    let credential = credential(request.headers()).map_err(counted)?;
     let who = match guard.remembered(credential) {
         Some(who) => who,
-        None => guard.verify(credential).await.map_err(denied)?,
+        None => guard.verify(credential).await.map_err(counted)?,
     };
     if !rule.allows(&who.principal) {
+        guard.count_denied("role");
         return Err(Problem::forbidden(format!(
             "The role {} may not do this; {}.",
             who.principal.role,
@@ -105,6 +110,7 @@ pub async fn enter(
     }
     let facility = request.match_info().get("facility_id").and_then(field_rules::parse_id);
     if facility.is_some_and(|id| !who.visible.has(id)) {
+        guard.count_denied("facility");
         return Err(Problem::forbidden("This facility is not among those that you may see.").into());
     }
     request.extensions_mut().insert(who);
@@ -125,19 +131,19 @@ fn may(rule: Rule) -> &'static str {
 }
 
 /// The credential of a request.
-fn credential(headers: &HeaderMap) -> Result<&str, Problem> {
+fn credential(headers: &HeaderMap) -> Result<&str, Denial> {
     let mut sent = headers.get_all(header::AUTHORIZATION);
     let (first, more) = (sent.next(), sent.next());
     let text = match (first, more) {
-        (None, _) => return Err(denied(Denial::Missing)),
+        (None, _) => return Err(Denial::Missing),
         (Some(one), None) => one.to_str().unwrap_or_default(),
-        (Some(_), Some(_)) => return Err(denied(Denial::Invalid)),
+        (Some(_), Some(_)) => return Err(Denial::Invalid),
     };
     match text.split_once(' ') {
         Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => {
             Ok(credential.trim_start_matches(' '))
         }
-        _ => Err(denied(Denial::Invalid)),
+        _ => Err(Denial::Invalid),
     }
 }
 
@@ -172,6 +178,11 @@ pub(super) fn actor(request: &HttpRequest) -> Actor {
         Some(who) => Actor { id: who.principal.id.clone(), address },
         None => Actor { id: "anybody, as there is no sign-in".to_owned(), address },
     }
+}
+
+/// Counts a request that asks for a facility that it may not see, where there is sign-in.
+pub(super) fn count_denied(app: &AppState, kind: &str) {
+    app.guard.iter().for_each(|guard| guard.count_denied(kind));
 }
 
 /// The facilities that whoever sent the request may see.

@@ -7,6 +7,7 @@ pub mod cloudevents;
 mod coded_body;
 pub mod day_of_all;
 mod day_parameters;
+pub mod denied_principals;
 mod entrance;
 pub mod event_data;
 pub mod event_schema;

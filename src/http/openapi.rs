@@ -40,7 +40,8 @@ use crate::cache::forms::Forms;
         super::facilities::list, super::facilities::one, super::facilities::register,
         super::facilities::register_blood_bank, super::refreshes::refresh, super::events::post,
         super::rebuilds::start, super::rebuilds::run, super::me::show, super::api_keys::list,
-        super::api_keys::add, super::api_keys::revoke, super::audit_log::list,
+        super::api_keys::add, super::api_keys::revoke, super::denied_principals::list,
+        super::denied_principals::deny, super::denied_principals::allow, super::audit_log::list,
         super::health::live, super::health::ready, super::health::metrics, document,
     ),
     components(

@@ -1,11 +1,16 @@
 //! Sign-in: who may do what, and that nobody else may.
 
+mod audit;
 mod by_token;
+mod denied;
 mod events;
+mod forged;
 mod keys;
 mod lists;
 mod matrix;
+mod metrics;
 mod revoked;
+mod unknown;
 
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
