@@ -19,6 +19,7 @@ test: ## install what the tests need, run them all, hold the service to its Open
 	cargo test --workspace --locked
 	$(SIMULATION)
 	tests/schemathesis/run.sh
+	tests/schemathesis/roles.sh
 	tests/redbot/run.sh
 
 test-fleet: ## of those, only the fleet under faults: minutes; FLEET=name runs the scenarios whose names have it
@@ -44,10 +45,10 @@ simulate: ## of those, only the simulated fleet: SCHEDULES random schedules (100
 replay: ## one of these schedules, step by step: SEED=n, and MUTANT=Name to break a rule
 	SEED=$(SEED) MUTANT=$(MUTANT) $(SIMULATION) no_answer
 
-fuzz: ## feed a parser random input: TARGET=events, headers, queries or import, for SECONDS (600); what fails is kept in fuzz/artifacts
+fuzz: ## feed a parser random input: TARGET=events, headers, queries, tokens or import, for SECONDS (600); what fails is kept in fuzz/artifacts
 	@cargo fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing; install it: cargo install cargo-fuzz --locked"; exit 1; }
 	@c++ --version >/dev/null 2>&1 || { echo "a C++ compiler is missing, libFuzzer needs one; on Debian: apt-get install g++"; exit 1; }
-	@test -f fuzz/fuzz_targets/$(TARGET).rs || { echo "say which: make fuzz TARGET=events (or headers, queries, import) SECONDS=600"; exit 1; }
+	@test -f fuzz/fuzz_targets/$(TARGET).rs || { echo "say which: make fuzz TARGET=events (or headers, queries, tokens, import) SECONDS=600"; exit 1; }
 	mkdir -p fuzz/found/$(TARGET)
 	cargo fuzz run --sanitizer none $(TARGET) fuzz/found/$(TARGET) fuzz/corpus/$(TARGET) -- \
 		-dict=fuzz/dictionaries/$(TARGET).dict -max_total_time=$(or $(SECONDS),600) -max_len=4096 -timeout=10
@@ -65,5 +66,5 @@ lint: ## format check, clippy with warnings as errors, and what dependencies may
 	cargo fmt --check --manifest-path load-tests/Cargo.toml
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo clippy --test simulation --test starts --locked -- -D warnings # not among all targets
+	cargo clippy --test simulation --test starts --test access_cost --locked -- -D warnings # not among all targets
 	tests/deny/run.sh

@@ -21,6 +21,7 @@ use crate::{
     },
     telemetry::{self, Output},
     tools::{
+        self,
         adopt::{self, AdoptCommand},
         counted, demo_events, estimate, generate,
         import::{self, ServiceTarget},
@@ -115,7 +116,7 @@ enum Command {
     /// List what was imported: source, file, hash, rows, when, and by which command
     #[command(after_help = "Example:\n  facility-summary imports")]
     Imports,
-    /// Make a token, or say why one is accepted or not
+    /// Make a token, say why one is accepted or not, or end tokens before they end themselves
     #[command(after_help = "Example:\n  facility-summary token explain - < token.txt")]
     Token {
         #[command(subcommand)]
@@ -190,7 +191,7 @@ pub async fn run() -> ExitCode {
         Command::Adopt { action } => adopt::run(action, &settings).await,
         Command::Key { action } => key::run(action, settings).await,
         Command::Imports => imports(settings).await,
-        Command::Token { action } => Ok(token::run(action, &settings.auth).await),
+        Command::Token { action } => token::run(action, settings).await,
         Command::Openapi => {
             println!("{}", openapi::json());
             Ok(ExitCode::SUCCESS)
@@ -282,7 +283,7 @@ async fn rebuild(settings: Settings, all: bool, days: Option<u32>) -> Result<Exi
         if all { Extent::All } else { Extent::Recent(days.unwrap_or(core.settings.rebuild.days)) };
     // This command leaves the marks in place. A service that runs at the same time needs them: some
     // of them name new facilities, which this command does not announce to it.
-    let run = core.rebuild.run_command(extent, |_| ()).await?;
+    let run = core.rebuild.run_command(extent, Some(&tools::actor()), |_| ()).await?;
     let rows = counted(run.changed.unsigned_abs(), "row", "rows");
     println!(
         "{} looked at, {rows} changed, of which {} by a change that left no mark.",

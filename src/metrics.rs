@@ -161,6 +161,22 @@ metrics! {
         "server_tls_certificate_refused",
         "1 while the files of the certificate cannot be used, so that the one before is kept.",
     );
+    access_denials: IntCounterVec = counters(
+        "access_denials_total",
+        "Requests that were not let in, or not further: missing, invalid or unavailable \
+         credentials, and what role or facility do not allow.",
+        &["kind"],
+    );
+    token_refusals: IntCounterVec = counters(
+        "access_token_refusals_total",
+        "Tokens that were not accepted when they were verified, by what was wrong first.",
+        &["reason"],
+    );
+    credential_verifications: IntCounterVec = counters(
+        "access_verifications_total",
+        "Credentials that were verified, as they were not remembered: keys and tokens.",
+        &["kind"],
+    );
     panics: IntCounter = counter("panics_total", "Panics caught in handlers and jobs.");
     stream_gaps: IntCounterVec = counters(
         "stream_gaps_total",

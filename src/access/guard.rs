@@ -14,14 +14,16 @@ use tokio::{runtime::Handle, sync::Semaphore};
 
 use super::{
     Visible, api_keys,
+    denials::{KnownDenials, TokenName},
     known_keys::KnownKeys,
     remembered::Remembered,
-    tokens::{Refusal, Tokens},
+    tokens::{Refusal, Tokens, Verified},
 };
 use crate::{
     clock::Clock,
     directory::Directory,
     domain::access::Principal,
+    metrics::Metrics,
     store::{self, Store},
 };
 
@@ -36,6 +38,8 @@ pub struct SignedIn {
     until: Option<Instant>,
     /// The API key by which it signed in.
     key: Option<String>,
+    /// The token by which it signed in.
+    token: Option<TokenName>,
     /// When the use of the key was noted last, in minutes since 1970.
     noted_minute: AtomicI64,
 }
@@ -57,6 +61,17 @@ pub enum Denial {
     Unavailable,
 }
 
+impl Denial {
+    /// One word, for counting.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Denial::Missing => "missing",
+            Denial::Invalid => "invalid",
+            Denial::Unavailable => "unavailable",
+        }
+    }
+}
+
 /// The most credentials that are remembered.
 const REMEMBERED: usize = 20_000;
 /// Owner's keys of facilities are looked up again after this time.
@@ -76,13 +91,15 @@ pub struct Guard {
     remembered: Remembered,
     tokens: Arc<Tokens>,
     keys: ArcSwap<KnownKeys>,
-    /// The access version of `keys`; less than any where they were not read yet.
+    denials: ArcSwap<KnownDenials>,
+    /// The access version of `keys` and `denials`; less than any where they were not read yet.
     version: AtomicI64,
     last_look: tokio::sync::Mutex<Look>,
     /// The places of those that wait for a look.
     waiting: Arc<Semaphore>,
     /// Uses of keys that are yet to be stored, in milliseconds since 1970.
     uses: Mutex<HashMap<String, i64>>,
+    metrics: Arc<Metrics>,
     /// Where the database is asked: its connections outlive the worker of a request.
     runtime: Handle,
 }
@@ -103,6 +120,7 @@ impl Guard {
         directory: Arc<Directory>,
         clock: Arc<Clock>,
         tokens: Arc<Tokens>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Guard {
             store,
@@ -111,10 +129,12 @@ impl Guard {
             tokens,
             remembered: Remembered::new(REMEMBERED),
             keys: ArcSwap::default(),
+            denials: ArcSwap::default(),
             version: AtomicI64::new(i64::MIN),
             last_look: tokio::sync::Mutex::default(),
             waiting: Arc::new(Semaphore::new(WAITING)),
             uses: Mutex::default(),
+            metrics,
             runtime: Handle::current(),
         }
     }
@@ -135,17 +155,33 @@ impl Guard {
             Some(id) => self.verify_key(id, credential).await?,
             None => self.verify_token(credential).await?,
         });
+        self.remember(credential, &who)?;
+        self.note_use(&who);
+        Ok(who)
+    }
+
+    /// Remembers a credential that was verified, if it still counts.
+    fn remember(&self, credential: &str, who: &Arc<SignedIn>) -> Result<(), Denial> {
         self.remembered.put(credential, who.clone());
         // It may have been revoked, and what is remembered gone through, before this was put there.
         if who.key.as_ref().is_some_and(|id| !self.keys.load().has(id)) {
             self.remembered.forget(|other| other.key == who.key);
             return Err(Denial::Invalid);
         }
-        self.note_use(&who);
-        Ok(who)
+        if self.is_denied(who) {
+            self.remembered.forget(|other| other.token == who.token);
+            return Err(Denial::Invalid);
+        }
+        Ok(())
+    }
+
+    /// Whether the token by which somebody signed in does not count any more.
+    fn is_denied(&self, who: &SignedIn) -> bool {
+        who.token.as_ref().is_some_and(|token| self.denials.load().has(token, self.clock.now_ms()))
     }
 
     async fn verify_key(self: &Arc<Self>, id: &str, credential: &str) -> Result<SignedIn, Denial> {
+        self.metrics.credential_verifications.with_label_values(&["key"]).inc();
         if !self.keys.load().has(id) {
             self.look_for_key().await?;
         }
@@ -156,24 +192,39 @@ impl Guard {
     /// when its client goes away.
     async fn verify_token(&self, credential: &str) -> Result<SignedIn, Denial> {
         let (tokens, token) = (self.tokens.clone(), credential.to_owned());
+        self.metrics.credential_verifications.with_label_values(&["token"]).inc();
         let now_ms = self.clock.now_ms();
         let verifying = self.runtime.spawn(async move { tokens.verify(&token, now_ms).await });
         match verifying.await {
             Ok(Ok(verified)) => {
                 let left_ms = u64::try_from(verified.expires_ms.saturating_sub(now_ms));
                 let left = left_ms.map_err(|_| Denial::Invalid)?;
-                Ok(self.signed_in(verified.principal, Some(Duration::from_millis(left)), None))
+                let Verified { principal, issuer, subject, token_id, .. } = verified;
+                let token = TokenName { issuer, subject, token_id };
+                let who = self.signed_in(principal, Some(Duration::from_millis(left)), None);
+                let who = SignedIn { token: Some(token), ..who };
+                if self.is_denied(&who) {
+                    self.refused("denied");
+                    return Err(Denial::Invalid);
+                }
+                Ok(who)
             }
             Ok(Err(Refusal::Invalid(reason))) => {
+                self.refused(reason.class());
                 tracing::debug!(%reason, "a token was refused");
                 Err(Denial::Invalid)
             }
             Ok(Err(Refusal::Unavailable(why))) => {
+                self.refused("unavailable");
                 tracing::debug!(%why, "a token could not be verified");
                 Err(Denial::Unavailable)
             }
             Err(_) => Err(Denial::Unavailable),
         }
+    }
+
+    fn refused(&self, reason: &str) {
+        self.metrics.token_refusals.with_label_values(&[reason]).inc();
     }
 
     /// Who has this key; `None` when it is not known, is another one, or is over.
@@ -201,7 +252,8 @@ impl Guard {
             (left, most) => left.or(most),
         };
         let until = left.and_then(|left| Instant::now().checked_add(left));
-        SignedIn { principal, visible, until, key, noted_minute: AtomicI64::new(i64::MIN) }
+        let noted_minute = AtomicI64::new(i64::MIN);
+        SignedIn { principal, visible, until, key, token: None, noted_minute }
     }
 
     /// Looks again for a key that is not known here: another server, or a command, may have made it
@@ -228,8 +280,8 @@ impl Guard {
         }
     }
 
-    /// Looks whether keys were changed, and reads them again if so. What was remembered of a
-    /// revoked key is forgotten; everything else stays.
+    /// Looks whether keys or denials were changed, and reads them again if so. What was remembered
+    /// of a revoked key or a denied token is forgotten; everything else stays.
     ///
     /// # Errors
     /// The database does not answer. What is known is kept.
@@ -243,6 +295,7 @@ impl Guard {
         let version = self.store.access_version().await?;
         if version != self.version.load(Ordering::Acquire) {
             self.read_keys().await?;
+            self.read_denials().await?;
             self.version.store(version, Ordering::Release);
         }
         last.has_found = true;
@@ -258,6 +311,24 @@ impl Guard {
         self.keys.store(keys.clone());
         self.remembered.forget(|who| who.key.as_ref().is_some_and(|id| !keys.has(id)));
         Ok(())
+    }
+
+    /// What was remembered of denied tokens is forgotten; everything else stays, so that nobody
+    /// else's tokens are verified again.
+    async fn read_denials(&self) -> store::Result<()> {
+        self.denials.store(Arc::new(KnownDenials::of(self.store.denials().await?)));
+        self.remembered.forget(|who| self.is_denied(who));
+        Ok(())
+    }
+
+    /// Who verifies tokens: for readiness.
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Counts a request that was not let in, or not further, by a word.
+    pub fn count_denied(&self, kind: &str) {
+        self.metrics.access_denials.with_label_values(&[kind]).inc();
     }
 
     /// Says in the log who could do everything from the start on, or that nobody can sign in: keys
@@ -314,3 +385,7 @@ impl Guard {
         stored
     }
 }
+
+#[cfg(test)]
+#[path = "guard_tests.rs"]
+mod tests;

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::api_keys::{self, NewApiKey};
+pub use super::audit::Actor;
+use super::{
+    api_keys::{self, NewApiKey},
+    audit::log,
+};
 use crate::{
     domain::{access::Role, names},
-    store::{
-        self, Store,
-        access::{ApiKeyRow, AuditNote},
-    },
+    store::{self, Store, access::ApiKeyRow},
 };
 
 /// The most characters that the name of a key has.
@@ -29,15 +30,6 @@ pub struct KeyWish {
     pub may_read: bool,
     /// When it ends, in milliseconds since 1970; `None`: never.
     pub expires_ms: Option<i64>,
-}
-
-/// Who asks for a change, and from where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Actor {
-    /// The id of a principal, or a command with its user.
-    pub id: String,
-    /// The address; `None` for a command.
-    pub address: Option<String>,
 }
 
 impl KeyWish {
@@ -107,7 +99,7 @@ pub async fn add(
         revoked_ms: None,
         revoked_by: None,
     };
-    let note = note("key.added", &row.id, detail, by);
+    let note = by.note("key.added", &row.id, detail);
     row.created_ms = store.add_api_key(&row, &note).await?;
     log(&note);
     Ok((row, key))
@@ -118,20 +110,10 @@ pub async fn add(
 /// # Errors
 /// The database does not answer.
 pub async fn revoke(store: &dyn Store, id: &str, by: Actor) -> store::Result<bool> {
-    let note = note("key.revoked", id, serde_json::json!({}), by);
+    let note = by.note("key.revoked", id, serde_json::json!({}));
     let is_revoked = store.revoke_api_key(id, &note).await?;
     if is_revoked {
         log(&note);
     }
     Ok(is_revoked)
-}
-
-fn note(action: &'static str, subject: &str, detail: serde_json::Value, by: Actor) -> AuditNote {
-    AuditNote { actor: by.id, action, subject: subject.to_owned(), detail, address: by.address }
-}
-
-/// The audit log is also in the log, for those who gather that one.
-fn log(note: &AuditNote) {
-    let AuditNote { actor, action, subject, detail, address } = note;
-    tracing::info!(%actor, action, %subject, %detail, address, "noted in the audit log");
 }

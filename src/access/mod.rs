@@ -3,6 +3,8 @@
 //! each request. This folder knows no routes.
 
 pub mod api_keys;
+pub mod audit;
+pub mod denials;
 pub mod guard;
 pub mod key_ring;
 mod known_keys;

@@ -173,8 +173,10 @@ pub async fn revoke(request: HttpRequest, app: Data<AppState>) -> Result<HttpRes
     let named = request.match_info().get("id").unwrap_or_default();
     let id = api_keys::id_within(named).ok_or_else(unknown)?.to_owned();
     let (store, by) = (app.store.clone(), actor(&request));
-    let is_revoked = app.detached(async move { key_ring::revoke(&*store, &id, by).await }).await?;
-    if !is_revoked {
+    // Of any other text there is none, and not each text can be asked for in each database.
+    let is_id = id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let ending = async move { key_ring::revoke(&*store, &id, by).await };
+    if !is_id || !app.detached(ending).await? {
         return Err(unknown());
     }
     if let Some(guard) = app.guard.clone() {

@@ -4,7 +4,10 @@ use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use serde::Serialize;
 
 use super::{parameters, problem::Problem, state::AppState};
-use crate::{domain::summary::rfc3339, store::access::AuditEntry};
+use crate::{
+    domain::summary::rfc3339,
+    store::access::{AuditEntry, AuditFilter},
+};
 
 /// A change of who may do what, or of what the service works with.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -36,12 +39,18 @@ pub struct AuditLogPage {
     pub next_cursor: Option<String>,
 }
 
-/// Lists the audit log, the newest entry first.
+/// Lists the audit log, the newest entry first. Of several filters all must fit.
 #[utoipa::path(
     get, path = "/v1/audit-log", tag = "access", operation_id = "audit_log",
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 500),
-        ("cursor" = Option<String>, Query)
+        ("cursor" = Option<String>, Query),
+        (
+            "action" = Option<String>, Query,
+            description = "only what was done so, such as `key.added`"
+        ),
+        ("actor" = Option<String>, Query, description = "only what was done by this one"),
+        ("subject" = Option<String>, Query, description = "only what was done to this one")
     ),
     responses(
         (status = 200, body = AuditLogPage),
@@ -52,8 +61,9 @@ pub struct AuditLogPage {
 pub async fn list(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     let asked = parameters::AuditLog::read(request.query_string())?;
     let (store, before) = (app.store.clone(), asked.cursor.unwrap_or(i64::MAX));
-    let limit = asked.limit;
-    let reading = async move { store.audit_log(before, limit + 1).await };
+    let parameters::AuditLog { limit, action, actor, subject, .. } = asked;
+    let filter = AuditFilter { action, actor, subject };
+    let reading = async move { store.audit_log(&filter, before, limit + 1).await };
     let mut entries = app.detached(reading).await?;
     let has_more = entries.len() > limit;
     entries.truncate(limit);

@@ -18,7 +18,7 @@ use utoipa::{
 use super::{
     coded_body::{self, CodedBody},
     day_parameters::{ListingParameters, unknown_cursor},
-    entrance::visible,
+    entrance::{count_denied, visible},
     instrumentation::request_span,
     list_answer::problem_of,
     problem::Problem,
@@ -166,7 +166,7 @@ fn limited(query: DayQuery, visible: &Visible) -> Result<DayQuery, Problem> {
         Some(named) => named,
         None => only.ids.clone(),
     };
-    Ok(DayQuery { facilities: Some(facilities), ..query })
+    Ok(DayQuery { facilities: Some(facilities), has_own_version: true, ..query })
 }
 
 /// Puts the page together in a task of its own, away from the HTTP worker: that goes on when its
@@ -178,9 +178,10 @@ async fn past_pages(
 ) -> Result<HttpResponse, Problem> {
     let Asked { date, text, visible, requested, form } = asked;
     let query = ListingParameters::read(request.query_string())?.into_query();
-    let query = limited(query, &visible)?;
+    let query = limited(query, &visible).inspect_err(|_| count_denied(&app, "facility"))?;
     let wrong = query.cursor.as_ref().map(unknown_cursor);
-    let day = DayRequest { date, text, query, form };
+    let sees_all = matches!(visible, Visible::All);
+    let day = DayRequest { date, text, query, form, sees_all };
     let lists = app.lists.clone();
     let reading = async move {
         let begins = |directory: &Directory, now_ms: i64| begins(directory, &visible, date, now_ms);
@@ -192,18 +193,20 @@ async fn past_pages(
         .expect("a page is made together with the form that was asked for"))
 }
 
-/// 404 when the date has not begun at any facility, or was at none.
+/// 404 when the date has not begun at any facility that the reader may see, or was at none.
 fn begins(
     directory: &Directory,
     visible: &Visible,
     date: Option<Date>,
     now_ms: i64,
 ) -> Result<(), Problem> {
-    let (facilities, _) = directory.all();
-    let facilities: Vec<_> = facilities.iter().filter(|f| visible.has(f.id)).collect();
     let Some(date) = date else { return Ok(()) };
+    let facilities: Vec<Arc<Facility>> = match visible.ids() {
+        None => directory.all().0.to_vec(),
+        Some(ids) => ids.iter().filter_map(|id| directory.get(*id)).collect(),
+    };
     let has_begun =
-        |facility: &&Arc<Facility>| begun_day(facility, date, &facility.zone.today(now_ms)).is_ok();
+        |facility: &Arc<Facility>| begun_day(facility, date, &facility.zone.today(now_ms)).is_ok();
     if facilities.iter().any(has_begun) {
         return Ok(());
     }

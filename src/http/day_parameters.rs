@@ -69,6 +69,7 @@ impl ListingParameters {
             below: self.below,
             above: self.above,
             without_types: self.fields,
+            has_own_version: false,
         }
     }
 }

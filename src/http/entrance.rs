@@ -165,11 +165,16 @@ async fn admit(
         Some(who) => who,
         None => {
             let _under_way = edge.admit_address(request.request())?;
-            guard.verify(sent?).await.map_err(denied)?
+            let counted = |denial: Denial| {
+                guard.count_denied(denial.kind());
+                denied(denial)
+            };
+            guard.verify(sent.map_err(counted)?).await.map_err(counted)?
         }
     };
     let under_way = edge.admit(request.request(), &who)?;
     if !rule.allows(&who.principal) {
+        guard.count_denied("role");
         return Err(Problem::forbidden(format!(
             "The role {} may not do this; {}.",
             who.principal.role,
@@ -178,6 +183,7 @@ async fn admit(
     }
     let facility = request.match_info().get("facility_id").and_then(field_rules::parse_id);
     if facility.is_some_and(|id| !who.visible.has(id)) {
+        guard.count_denied("facility");
         return Err(Problem::forbidden("This facility is not among those that you may see."));
     }
     Ok(Admitted { who: Some(who), under_way })
@@ -196,24 +202,20 @@ fn may(rule: Rule) -> &'static str {
 }
 
 /// The credential of a request.
-fn credential(headers: &HeaderMap) -> Result<&str, Problem> {
+fn credential(headers: &HeaderMap) -> Result<&str, Denial> {
     let mut sent = headers.get_all(header::AUTHORIZATION);
     let (first, more) = (sent.next(), sent.next());
     let text = match (first, more) {
-        (None, _) => return Err(denied(Denial::Missing)),
+        (None, _) => return Err(Denial::Missing),
         (Some(one), None) => one.to_str().unwrap_or_default(),
-        (Some(_), Some(_)) => return Err(denied(Denial::Invalid)),
+        (Some(_), Some(_)) => return Err(Denial::Invalid),
     };
     match text.split_once(' ') {
         Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => {
             Ok(credential.trim_start_matches(' '))
         }
         // RFC 6750, 3.1: no error code where no bearer credential was sent.
-        _ => Err(Problem::unauthorized(
-            "The header Authorization has no bearer credential; send an API key or a token, as in \
-             `Authorization: Bearer fs_…`.",
-            CHALLENGE,
-        )),
+        _ => Err(Denial::Missing),
     }
 }
 
@@ -259,6 +261,11 @@ pub(super) fn actor(request: &HttpRequest) -> Actor {
         }
         None => Actor { id: "nobody who was asked for".to_owned(), address },
     }
+}
+
+/// Counts a request that asks for a facility that it may not see, where there is sign-in.
+pub(super) fn count_denied(app: &AppState, kind: &str) {
+    app.guard.iter().for_each(|guard| guard.count_denied(kind));
 }
 
 /// The facilities that whoever sent the request may see. None at all where nobody asked who it is.

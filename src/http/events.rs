@@ -16,14 +16,13 @@ use uuid::Uuid;
 use super::{
     cloudevents::{self, CloudEvent, EventLimits},
     content_type,
-    entrance::{visible, who},
+    entrance::{actor, count_denied, visible, who},
     problem::{InputError, Problem},
     state::AppState,
 };
 use crate::{
-    access::Visible,
     domain::{event::Event, summary::Key},
-    service::ingest::{IngestError, Ingested},
+    service::ingest::{IngestError, Ingested, registers},
     store::StoreError,
 };
 
@@ -101,7 +100,7 @@ pub async fn post(
     };
     let posted = cloudevents::parse(content_type(&request), request.headers(), &body, &limits)
         .inspect_err(|_| app.metrics.events.with_label_values(&["unreadable", "rejected"]).inc())?;
-    apply(&app, visible(&request), posted.events, |index| posted.form.data_pointer(index)).await
+    apply(&app, &request, posted.events, |index| posted.form.data_pointer(index)).await
 }
 
 /// 409 for events that state entities, where the figures come from tables of another program.
@@ -231,26 +230,20 @@ fn too_large(max_body: usize) -> Problem {
 /// body, by the event's index.
 pub(super) async fn apply(
     app: &AppState,
-    within: Visible,
+    request: &HttpRequest,
     events: Vec<Event>,
     pointer: impl Fn(usize) -> String,
 ) -> Result<HttpResponse, Problem> {
     refuse_statements(app, &events)?;
-    match app.ingest.submit_within(events, within).await {
+    let by = events.iter().any(registers).then(|| actor(request));
+    match app.ingest.submit_within(events, visible(request), by).await {
         Ok(applied) => Ok(HttpResponse::Ok()
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .json(answer(applied))),
-        Err(IngestError::Forbidden(events)) => Err(Problem::forbidden(
-            "Events about facilities that are not among yours, or about something that is not \
-             known. Nothing of this request was applied.",
-        )
-        .at(events
-            .into_iter()
-            .map(|index| InputError {
-                pointer: pointer(index),
-                detail: "is not about a facility of yours".to_owned(),
-            })
-            .collect())),
+        Err(IngestError::Forbidden(events)) => {
+            count_denied(app, "facility");
+            Err(forbidden(events.into_iter().map(pointer)))
+        }
         Err(IngestError::Invalid(faults)) => Err(Problem::invalid(
             faults
                 .into_iter()
@@ -277,6 +270,17 @@ pub(super) async fn apply(
         }
         Err(IngestError::Crashed) => Err(Problem::internal()),
     }
+}
+
+/// 403 for the events at these places.
+fn forbidden(pointers: impl Iterator<Item = String>) -> Problem {
+    let detail = "is not about a facility of yours";
+    let error = |pointer| InputError { pointer, detail: detail.to_owned() };
+    Problem::forbidden(
+        "Events about facilities that are not among yours, or about something that is not known. \
+         Nothing of this request was applied.",
+    )
+    .at(pointers.map(error).collect())
 }
 
 fn answer(applied: Ingested) -> AppliedEvents {

@@ -192,7 +192,7 @@ pub async fn register(
     let id = path_id(&request, "facility_id")?;
     let body = super::events::body(&request, payload, &app).await?;
     let statement = registrations::facility(id, app.clock.now_ms(), content_type(&request), &body)?;
-    apply(&app, visible(&request), vec![Event::Statement(statement)], |_| String::new()).await
+    apply(&app, &request, vec![Event::Statement(statement)], |_| String::new()).await
 }
 
 /// Registers a blood bank, or moves it to another facility, as of now.
@@ -220,5 +220,5 @@ pub async fn register_blood_bank(
     let body = super::events::body(&request, payload, &app).await?;
     let statement =
         registrations::blood_bank(id, app.clock.now_ms(), content_type(&request), &body)?;
-    apply(&app, visible(&request), vec![Event::Statement(statement)], |_| String::new()).await
+    apply(&app, &request, vec![Event::Statement(statement)], |_| String::new()).await
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{problem::Problem, query, state::AppState};
 use crate::{
+    access::tokens::IssuerState,
     changes::{Attachment, AttachmentStage},
     domain::facility::Facility,
     store::{SourceChange, unreadable},
@@ -58,6 +59,29 @@ pub struct Dependency {
     /// metric `change_stream_state`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<&'static str>,
+    /// Only of `issuer`: whose tokens are verified, and with how many keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<IssuerKeys>,
+}
+
+impl Dependency {
+    /// Nothing but its name, and the class of its failure; `None`: it is up.
+    fn named(name: &'static str, last_error: Option<&'static str>) -> Self {
+        let state = if last_error.is_some() { "down" } else { "up" };
+        let (remedy, limits, stage, issuer) = (None, vec![], None, None);
+        Dependency { name, state, last_error, remedy, limits, stage, issuer }
+    }
+}
+
+/// The keys of an issuer of tokens.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct IssuerKeys {
+    /// The issuer, as in the claim `iss`.
+    pub name: String,
+    /// How many keys of it are known.
+    pub keys: usize,
+    /// Seconds since they were fetched; null: never, or they stand in the settings.
+    pub fetched_seconds_ago: Option<u64>,
 }
 
 /// How full the memory tier is.
@@ -128,10 +152,7 @@ pub async fn ready(request: HttpRequest, app: Data<AppState>) -> Result<HttpResp
 /// Redis; the triggers, which record what other programs write; the drain, while it fails. Without
 /// the change stream, an entry in memory counts as fresh for `cache.memory_fresh_seconds` at most.
 fn dependencies(app: &AppState) -> Vec<Dependency> {
-    let named = |name, last_error: Option<&'static str>| {
-        let state = if last_error.is_some() { "down" } else { "up" };
-        Dependency { name, state, last_error, remedy: None, limits: vec![], stage: None }
-    };
+    let named = Dependency::named;
     let unwatched = app.drain.watch.unwatched();
     let triggers = named("triggers", unwatched.as_ref().map(|unwatched| unwatched.class));
     let triggers =
@@ -158,6 +179,7 @@ fn dependencies(app: &AppState) -> Vec<Dependency> {
         all.push(Dependency { remedy: Some(remedy.into()), ..named("drain", Some(class)) });
     }
     all.extend(certificate(app));
+    all.extend(issuers(app));
     all.extend(odd_rows(app));
     // Listed only when there are such facilities. Every replica finds the same ones.
     all.extend(strange_zones(app).map(|(count, first)| Dependency {
@@ -188,6 +210,50 @@ fn certificate(app: &AppState) -> Option<Dependency> {
         limits: vec![],
         stage: None,
     })
+/// The issuers of tokens. Where a provider is away, the last keys go on to count.
+fn issuers(app: &AppState) -> Vec<Dependency> {
+    let states = app.guard.as_ref().map(|guard| guard.tokens().state()).unwrap_or_default();
+    states.into_iter().map(issuer).collect()
+}
+
+fn issuer(state: IssuerState) -> Dependency {
+    let IssuerState { issuer: name, is_fetched, keys } = state;
+    let fetched = keys.fetched_ago.map(|ago| ago.as_secs());
+    let last_error = match (is_fetched, keys.keys, keys.last_error) {
+        (true, 0, None) => Some("not_fetched"),
+        (.., error) => error,
+    };
+    let remedy = last_error.map(|error| {
+        let what = in_words(error);
+        match keys.keys {
+            0 => format!(
+                "{what}: the keys of {name} have never been got, and its tokens are answered 503 \
+                 until they are"
+            ),
+            known => format!(
+                "{what}: the last {known} keys of {name} go on to count; a token with a newer key \
+                 is answered 503"
+            ),
+        }
+    });
+    let issuer = IssuerKeys { name, keys: keys.keys, fetched_seconds_ago: fetched };
+    Dependency { remedy, issuer: Some(issuer), ..Dependency::named("issuer", last_error) }
+}
+
+/// Why the last fetch of a provider's keys failed.
+fn in_words(error: &str) -> &'static str {
+    match error {
+        "not_fetched" => "the first fetch is under way",
+        "connect" => "the provider cannot be reached",
+        "timeout" => "the provider does not answer in time",
+        "tls" => "the certificate of the provider is not trusted (SSL_CERT_FILE)",
+        "redirect" => "the provider redirects to another scheme, or in a circle",
+        "status" => "the provider answers another status than 200",
+        "too_large" => "the answer of the provider is larger than 1 MiB",
+        "discovery" => "the discovery document of the provider is not one of this issuer",
+        "keys" => "the provider's answer has no key that can be used",
+        _ => "the answer of the provider cannot be read",
+    }
 }
 
 /// The mapped tables of another program.
@@ -210,8 +276,7 @@ fn sources(changes: &[SourceChange]) -> Dependency {
         }
     };
     let remedy = (!changes.is_empty()).then(|| format!("{}: {what_to_do}", texts.join("; ")));
-    let state = if changes.is_empty() { "up" } else { "down" };
-    Dependency { name: "sources", state, last_error, remedy, limits: vec![], stage: None }
+    Dependency { remedy, ..Dependency::named("sources", last_error) }
 }
 
 /// Rows of mapped tables that do not count, where this process met some.
@@ -225,14 +290,8 @@ fn odd_rows(app: &AppState) -> Option<Dependency> {
          by `where`",
         first.rows, first.list, first.facility_id
     );
-    Some(Dependency {
-        name: "source_rows",
-        state: "down",
-        last_error: Some("odd_quantity"),
-        remedy: Some(remedy),
-        limits: vec![],
-        stage: None,
-    })
+    let rows = Dependency::named("source_rows", Some("odd_quantity"));
+    Some(Dependency { remedy: Some(remedy), ..rows })
 }
 
 /// How many facilities have a zone that does not exist, and the first of them by name.

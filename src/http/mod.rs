@@ -9,6 +9,7 @@ mod coded_body;
 mod cross_site;
 pub mod day_of_all;
 mod day_parameters;
+pub mod denied_principals;
 pub mod edge;
 mod entrance;
 pub mod event_data;

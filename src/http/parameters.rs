@@ -72,6 +72,15 @@ pub struct AuditLog {
     /// The last entry of the page before.
     #[serde(default, deserialize_with = "entry")]
     pub cursor: Option<i64>,
+    /// Only what was done so, such as `key.added`.
+    #[serde(default, deserialize_with = "text")]
+    pub action: Option<String>,
+    /// Only what was done by this one.
+    #[serde(default, deserialize_with = "text")]
+    pub actor: Option<String>,
+    /// Only what was done to this one.
+    #[serde(default, deserialize_with = "text")]
+    pub subject: Option<String>,
 }
 
 /// The parameters of `POST /v1/facilities/{facility_id}/refresh`.
@@ -98,7 +107,7 @@ read_from_queries! {
     OneDay ["min_version"],
     Range ["from", "to", "limit", "cursor", "min_version"],
     Facilities ["q", "key", "limit", "cursor"],
-    AuditLog ["limit", "cursor"],
+    AuditLog ["limit", "cursor", "action", "actor", "subject"],
     Refresh ["date"],
 }
 
@@ -150,6 +159,16 @@ pub(super) const fn usual_items() -> usize {
 fn entry<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     let rule = |text: &str| text.parse().ok().filter(|id: &i64| *id > 0);
     query::value(deserializer, &rule, &A_CURSOR).map(Some)
+}
+
+/// A text that an entry may have.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let rule = |text: &str| {
+        let is_text = !text.is_empty() && !text.contains(char::is_control);
+        is_text.then(|| text.to_owned())
+    };
+    query::value(deserializer, &rule, &"a text that is not empty, without control characters")
+        .map(Some)
 }
 
 fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {

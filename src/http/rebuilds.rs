@@ -5,6 +5,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
+    entrance::actor,
     problem::Problem,
     query,
     state::{AppState, path_id},
@@ -51,8 +52,8 @@ pub struct Run {
 )]
 pub async fn start(request: HttpRequest, app: Data<AppState>) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
-    let rebuild = app.rebuild.clone();
-    let run = app.detached(async move { rebuild.request().await }).await?;
+    let (rebuild, by) = (app.rebuild.clone(), actor(&request));
+    let run = app.detached(async move { rebuild.request(by).await }).await?;
     Ok(HttpResponse::Accepted()
         .insert_header((header::LOCATION, format!("/v1/runs/{}", run.id)))
         .json(shown(run)))

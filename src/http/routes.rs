@@ -9,7 +9,7 @@ use actix_web::{
 };
 
 use super::{
-    api_keys, audit_log, day_of_all,
+    api_keys, audit_log, day_of_all, denied_principals,
     edge::Edge,
     entrance::{Needs, Rule},
     events, facilities, health, instrumentation,
@@ -116,6 +116,14 @@ fn access(config: &mut web::ServiceConfig, m: &RouteInstruments) {
         }))
         .service(observed(m, "/v1/api-keys/{id}", Needs::to_change(Rule::Admin), |r| {
             only(r, "DELETE").route(web::delete().to(api_keys::revoke))
+        }))
+        .service(observed(m, "/v1/denied-principals", Needs::to_change(Rule::Admin), |r| {
+            only(r, "GET, HEAD, POST")
+                .route(read().to(denied_principals::list))
+                .route(web::post().to(denied_principals::deny))
+        }))
+        .service(observed(m, "/v1/denied-principals/{id}", Needs::to_change(Rule::Admin), |r| {
+            only(r, "DELETE").route(web::delete().to(denied_principals::allow))
         }))
         .service(observed(m, "/v1/audit-log", Needs::to_read(Rule::Admin), |r| {
             only(r, "GET, HEAD").route(read().to(audit_log::list))

@@ -11,8 +11,8 @@
 //! - owners_check, once a day on the replica that leads: compares figures with the owner's queries.
 //! - comparison, every `sources.compare_seconds`: compares the shape of mapped tables with what it
 //!   was.
-//! - access, every half second: looks whether API keys were changed, and stores when they were
-//!   used.
+//! - access, every half second: looks whether API keys or denials were changed, and stores when
+//!   keys were used.
 //!
 //! One replica carries out a rebuild for all (see `rebuild.rs`). The database's clock decides which
 //! tick of the cron expression is due. The scheduler uses this machine's clock and only wakes the

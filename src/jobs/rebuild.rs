@@ -17,6 +17,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
+use serde_json::json;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -26,6 +27,7 @@ use super::{
     schedule::Schedule,
 };
 use crate::{
+    access::audit::{self, Actor},
     clock::Clock,
     directory::Directory,
     domain::{day::Day, facility::Facility, summary::DayKey},
@@ -160,10 +162,10 @@ impl Rebuild {
 
     /// Requests a rebuild of every day, which any replica may carry out. When a requested run
     /// already waits, that one is returned.
-    pub async fn request(&self) -> store::Result<JobRun> {
+    pub async fn request(&self, by: Actor) -> store::Result<JobRun> {
         let run = match self.store.waiting_run(FULL).await? {
             Some(run) => run,
-            None => self.enqueue_now(FULL).await?,
+            None => self.enqueue_now(FULL, Some(&by)).await?,
         };
         self.alarm.notify_one();
         Ok(run)
@@ -174,9 +176,10 @@ impl Rebuild {
     pub async fn run_command(
         &self,
         extent: Extent,
+        by: Option<&Actor>,
         watch: impl Fn(&JobRun) + Send,
     ) -> store::Result<JobRun> {
-        let mut waiting = self.enqueue_now(BY_COMMAND).await?;
+        let mut waiting = self.enqueue_now(BY_COMMAND, by).await?;
         let mut told = false;
         let run = loop {
             if let Some(run) = self
@@ -192,19 +195,29 @@ impl Rebuild {
             if !self.store.beat_run(&waiting).await? {
                 // This process was stopped for so long that its run counted as abandoned. It adds a
                 // new run.
-                waiting = self.enqueue_now(BY_COMMAND).await?;
+                waiting = self.enqueue_now(BY_COMMAND, None).await?;
             }
             tokio::time::sleep(COMMAND_LOOKS).await;
         };
         self.carry_out(run, extent, watch, &CancellationToken::new()).await
     }
 
-    async fn enqueue_now(&self, job: &str) -> store::Result<JobRun> {
+    /// Adds a run, and notes in the audit log who has asked for it.
+    async fn enqueue_now(&self, job: &str, by: Option<&Actor>) -> store::Result<JobRun> {
         let (id, now_ms) = (Uuid::now_v7(), self.store.now_ms().await?);
         // The time of a run must be unique in its job: a second run in the same millisecond takes
         // the next free one.
         for offset in 0..100 {
-            if self.store.enqueue_run(id, job, now_ms + offset).await? {
+            let tick_ms = now_ms + offset;
+            let note = by.map(|by| {
+                by.clone().note("rebuild.requested", &id.to_string(), json!({"job": job}))
+            });
+            let is_added = match &note {
+                None => self.store.enqueue_run(id, job, tick_ms).await?,
+                Some(note) => self.store.enqueue_noted_run(id, job, tick_ms, note).await?,
+            };
+            if is_added {
+                note.iter().for_each(audit::log);
                 return self.store.job_run(id).await?.ok_or(StoreError::Conflict);
             }
         }

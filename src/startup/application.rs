@@ -314,9 +314,9 @@ async fn guard(core: &Core, drain: &Drain) -> Result<Option<Arc<Guard>>, StartEr
         return Ok(None);
     }
     let tokens = Arc::new(Tokens::open(&core.settings.auth)?);
-    let (store, directory, clock) =
-        (core.store.clone(), core.directory.clone(), core.clock.clone());
-    let guard = Guard::new(store, directory, clock, tokens.clone());
+    let (store, directory) = (core.store.clone(), core.directory.clone());
+    let (clock, metrics) = (core.clock.clone(), core.metrics.clone());
+    let guard = Guard::new(store, directory, clock, tokens.clone(), metrics);
     guard.follow().await.map_err(|source| StartError::Store {
         url: crate::config::redacted(&core.settings.database.url),
         source,

@@ -56,6 +56,55 @@ pub struct AuditNote {
     pub address: Option<String>,
 }
 
+/// Tokens that do not count any more, as it is stored. Instants are in milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DenialRow {
+    /// Made of the issuer, the subject and the token: the same denial has the same id.
+    pub id: String,
+    /// The claim `iss` of the tokens.
+    pub issuer: String,
+    /// The claim `sub` of the tokens.
+    pub subject: String,
+    /// The claim `jti` of the only token that is meant; `None`: all of the subject.
+    pub token_id: Option<String>,
+    /// From then on it is over; `None`: until it is taken back.
+    pub until_ms: Option<i64>,
+    /// When it was made.
+    pub created_ms: i64,
+    /// Who made it: the id of a principal, or a command.
+    pub created_by: String,
+}
+
+/// Which entries of the audit log are wanted: those with all of what is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// What was done.
+    pub action: Option<String>,
+    /// Who did it.
+    pub actor: Option<String>,
+    /// What it was done to.
+    pub subject: Option<String>,
+}
+
+impl AuditFilter {
+    /// The statement that reads by the filter that leaves the fewest entries, and the values of its
+    /// parameters: of that filter, and of the two others in the order of their names. `None`: there
+    /// is no filter.
+    pub(super) fn statement<'a>(
+        &'a self,
+        [by_action, by_actor, by_subject]: [&'static str; 3],
+    ) -> Option<(&'static str, [Option<&'a str>; 3])> {
+        let AuditFilter { action, actor, subject } = self;
+        let (action, actor, subject) = (action.as_deref(), actor.as_deref(), subject.as_deref());
+        match (action, actor, subject) {
+            (_, _, Some(_)) => Some((by_subject, [subject, action, actor])),
+            (_, Some(_), None) => Some((by_actor, [actor, action, None])),
+            (Some(_), None, None) => Some((by_action, [action, None, None])),
+            (None, None, None) => None,
+        }
+    }
+}
+
 /// An entry of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
@@ -75,11 +124,11 @@ pub struct AuditEntry {
     pub address: Option<String>,
 }
 
-/// Keys and the audit log. What changes a key raises the access version, and is noted in the audit
-/// log, all in one transaction.
+/// Keys, denials and the audit log. What changes a key or a denial raises the access version, and
+/// is noted in the audit log, all in one transaction.
 #[async_trait]
 pub trait AccessStore {
-    /// Rises with each change of keys. Every server looks at it each half second.
+    /// Rises with each change of keys and denials. Every server looks at it each half second.
     async fn access_version(&self) -> Result<i64>;
     /// All keys, also those that have ended. The newest first.
     async fn api_keys(&self) -> Result<Vec<ApiKeyRow>>;
@@ -88,14 +137,25 @@ pub trait AccessStore {
     /// Ends a key. Returns false, and notes nothing, when there is none with this id that has not
     /// been revoked.
     async fn revoke_api_key(&self, id: &str, note: &AuditNote) -> Result<bool>;
+    /// All denials, also those that are over. The newest first.
+    async fn denials(&self) -> Result<Vec<DenialRow>>;
+    /// Stores a denial, in the place of one with the same id. Returns when it was made.
+    async fn deny(&self, denial: &DenialRow, note: &AuditNote) -> Result<i64>;
+    /// Takes a denial back. Returns false, and notes nothing, when there is none with this id.
+    async fn allow(&self, id: &str, note: &AuditNote) -> Result<bool>;
     /// Notes when keys were used last: id and instant in milliseconds since 1970.
     async fn note_key_uses(&self, uses: &[(String, i64)]) -> Result<()>;
     /// Adds an entry to the audit log.
     async fn note_audit(&self, note: &AuditNote) -> Result<()>;
     /// The entries of the audit log with a number below `before`, the newest first, at most
     /// `limit`.
-    async fn audit_log(&self, before: i64, limit: usize) -> Result<Vec<AuditEntry>>;
-    /// Deletes entries of the audit log that are older than `before_ms`, and keys that ended before
-    /// it.
+    async fn audit_log(
+        &self,
+        filter: &AuditFilter,
+        before: i64,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>>;
+    /// Deletes entries of the audit log that are older than `before_ms`, and keys and denials that
+    /// ended before it.
     async fn prune_access(&self, before_ms: i64) -> Result<()>;
 }

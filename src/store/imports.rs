@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{LastCounted, Result, StoreError};
+use super::{LastCounted, Result, StoreError, access::AuditNote};
 use crate::domain::{
     blood_type::BloodType,
     event::{Entity, EntityKind, Record},
@@ -186,14 +186,14 @@ pub trait ImportLog: Send + Sync {
     /// All imports, the oldest first, including those that were undone.
     async fn imports(&self) -> Result<Vec<Import>>;
     /// Begins an import, or another run of the import with this fingerprint, and returns its
-    /// number.
-    async fn begin_import(&self, new: &NewImport) -> Result<i32>;
+    /// number. `note` goes into the audit log, as of the import with that number.
+    async fn begin_import(&self, new: &NewImport, note: AuditNote) -> Result<i32>;
     /// Notes that an import has ended, and its outcome.
-    async fn finish_import(&self, id: i32, finished: &Finished) -> Result<()>;
+    async fn finish_import(&self, id: i32, finished: &Finished, note: AuditNote) -> Result<()>;
     /// Notes that an undo has begun.
-    async fn begin_undo(&self, id: i32) -> Result<()>;
+    async fn begin_undo(&self, id: i32, note: AuditNote) -> Result<()>;
     /// Notes that an undo has ended.
-    async fn finish_undo(&self, id: i32) -> Result<()>;
+    async fn finish_undo(&self, id: i32, note: AuditNote) -> Result<()>;
     /// The ids, of those given, that have a row or a tombstone of this kind.
     async fn rows_in(&self, kind: EntityKind, ids: &[Uuid]) -> Result<HashSet<Uuid>>;
     /// The imports that name these rows.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::Result;
+use super::{Result, access::AuditNote};
 
 /// Runs of jobs: they are queued, taken up by one server each, and kept for readers.
 #[async_trait]
@@ -13,6 +13,14 @@ pub trait JobQueue {
     /// Queues the run of a job for a tick. Returns false when this tick, or a later one, is there
     /// already.
     async fn enqueue_run(&self, run: Uuid, job: &str, tick_ms: i64) -> Result<bool>;
+    /// The same for a run that somebody has asked for, which the audit log notes.
+    async fn enqueue_noted_run(
+        &self,
+        run: Uuid,
+        job: &str,
+        tick_ms: i64,
+        note: &AuditNote,
+    ) -> Result<bool>;
     /// Takes up, for exactly one caller, the run with the earliest tick: of one of `jobs`, or the
     /// run `only`. It is a run that waits, or one without a heartbeat for `abandoned_after`. `None`
     /// while a run of the jobs `apart` is in progress.

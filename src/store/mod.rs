@@ -231,6 +231,9 @@ pub trait Transaction: imports::ImportNotes + Send {
     /// Writes a note for each of these facilities: it was registered, changed or removed.
     async fn note_facilities(&mut self, ids: &[Uuid]) -> Result<()>;
 
+    /// Adds entries to the audit log, which tell what this transaction does.
+    async fn note_audit(&mut self, notes: &[access::AuditNote]) -> Result<()>;
+
     /// Prevents that an event about an id without a row, and the removal of that id, run at the
     /// same time. No row lock can do this, as there is no row. Called at most once, with all ids,
     /// and before any row is locked: two transactions would wait for each other otherwise.

@@ -10,11 +10,12 @@ use clap::Subcommand;
 use init::{InitArgs, init};
 use install::{install, print, remove};
 
-use super::counted;
+use super::{actor, counted};
 use crate::{
+    access::audit,
     config::{Settings, sources::SourcesSettings},
     store::{
-        self, StoreError,
+        self, SourceChange, StoreError,
         postgres::{
             accept_sources,
             check_sources::{self, Checked, FacilitiesChecked, ListChecked, Scan, TriggersChecked},
@@ -116,10 +117,16 @@ fn sources(settings: &Settings) -> store::Result<&SourcesSettings> {
 /// # Errors
 /// The mapping does not fit the tables, or no service was started with it yet.
 async fn accept(settings: &Settings) -> store::Result<ExitCode> {
-    let changes = accept_sources(&settings.database, sources(settings)?).await?;
-    match changes.is_empty() {
-        true => println!("nothing has changed in the mapped tables"),
-        false => changes.iter().for_each(|change| println!("accepted: {}", one_line(&change.text))),
+    let note = |changes: &[SourceChange]| {
+        let texts: Vec<&str> = changes.iter().map(|change| &*change.text).collect();
+        actor().note("mapping.accepted", "sources", serde_json::json!({"changes": texts}))
+    };
+    let changes = accept_sources(&settings.database, sources(settings)?, note).await?;
+    if changes.is_empty() {
+        println!("nothing has changed in the mapped tables");
+    } else {
+        audit::log(&note(&changes));
+        changes.iter().for_each(|change| println!("accepted: {}", one_line(&change.text)));
     }
     Ok(ExitCode::SUCCESS)
 }

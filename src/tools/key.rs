@@ -5,11 +5,11 @@ use std::{collections::BTreeSet, process::ExitCode, str::FromStr};
 use clap::{Args, Subcommand};
 use uuid::Uuid;
 
-use super::counted;
+use super::{actor, counted};
 use crate::{
     access::{
         api_keys,
-        key_ring::{self, Actor, KeyWish},
+        key_ring::{self, KeyWish},
     },
     config::{Settings, redacted},
     domain::{access::Role, summary::rfc3339},
@@ -165,7 +165,7 @@ async fn add(args: AddArgs, core: &Core) -> store::Result<ExitCode> {
 }
 
 /// The instant that `--expires` names, in milliseconds since 1970.
-fn end(text: &str, now_ms: i64) -> Option<i64> {
+pub(super) fn end(text: &str, now_ms: i64) -> Option<i64> {
     match text.strip_suffix('d') {
         Some(days) => {
             let days: u32 = days.parse().ok().filter(|days| (1..=36_500).contains(days))?;
@@ -230,13 +230,4 @@ async fn revoke(named: &str, core: &Core) -> store::Result<ExitCode> {
          key list"
     );
     Ok(ExitCode::from(1))
-}
-
-/// Who runs the command, as far as the environment says.
-fn actor() -> Actor {
-    let user = ["SUDO_USER", "USER", "LOGNAME"]
-        .into_iter()
-        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
-    let user = user.unwrap_or_else(|| "an unknown user".to_owned());
-    Actor { id: format!("command key, run by {user}"), address: None }
 }

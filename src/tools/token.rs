@@ -1,4 +1,5 @@
-//! `token`: makes tokens, and says why one is accepted or not. Works without a database.
+//! `token`: makes tokens, and says why one is accepted or not, without a database; and denies those
+//! that are not to count any more.
 
 use std::{
     io::Read,
@@ -9,12 +10,13 @@ use std::{
 use clap::{Args, Subcommand};
 use uuid::Uuid;
 
+use super::denials::{self, DenyArgs};
 use crate::{
     access::tokens::{
         Explained, Tokens, Verified, compact, in_words,
         mint::{LONGEST, Mint, mint},
     },
-    config::{SettingsError, auth::AuthSettings},
+    config::{Settings, SettingsError, auth::AuthSettings},
     domain::access::{FacilityScope, Role},
 };
 
@@ -39,6 +41,25 @@ pub enum TokenCommand {
         #[arg(value_name = "JWT | -")]
         token: String,
     },
+    /// End a token of an issuer, or all tokens of a subject, before they end themselves
+    ///
+    /// Within two seconds no server takes them any more. A denial without --until stays until
+    /// `token allow`, and counts for tokens that the provider gives to that subject later, too. The
+    /// same denial again takes the place of the one before.
+    #[command(after_help = "Examples:\n  facility-summary token deny --issuer \
+                            https://login.example/realms/blood --subject 5b1f0c7e-ann\n  \
+                            facility-summary token deny --issuer facility-summary --subject \
+                            018f4e2a-0000-7000-8000-000000000001 --until 30d")]
+    Deny(DenyArgs),
+    /// List the denials: id, tokens, who made each and when, end
+    #[command(after_help = "Example:\n  facility-summary token denied")]
+    Denied,
+    /// Take a denial back: tokens that have not ended count again
+    #[command(after_help = "Example:\n  facility-summary token allow 3f6c0a9d5e1b7c2f48a0d913")]
+    Allow {
+        /// The id of the denial, as `token denied` shows it
+        id: String,
+    },
 }
 
 /// What a token is to allow.
@@ -62,15 +83,24 @@ pub struct MintArgs {
 }
 
 /// Carries it out. Exit code 2 where the settings or the arguments cannot be used.
-pub async fn run(command: TokenCommand, settings: &AuthSettings) -> ExitCode {
+///
+/// # Errors
+/// Of denials: the database cannot be opened, or does not answer.
+pub async fn run(
+    command: TokenCommand,
+    settings: Settings,
+) -> Result<ExitCode, Box<dyn std::error::Error + Send + Sync>> {
     let result = match command {
-        TokenCommand::Mint(args) => mint_one(args, settings),
-        TokenCommand::Explain { token } => explain(&token, settings).await,
+        TokenCommand::Mint(args) => mint_one(args, &settings.auth),
+        TokenCommand::Explain { token } => explain(&token, &settings.auth).await,
+        TokenCommand::Deny(args) => return denials::deny(args, settings).await,
+        TokenCommand::Denied => return denials::list(settings).await,
+        TokenCommand::Allow { id } => return denials::allow(&id, settings).await,
     };
-    result.unwrap_or_else(|error| {
+    Ok(result.unwrap_or_else(|error| {
         eprintln!("facility-summary: {error}");
         ExitCode::from(2)
-    })
+    }))
 }
 
 fn mint_one(args: MintArgs, settings: &AuthSettings) -> Result<ExitCode, String> {

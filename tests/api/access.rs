@@ -1,12 +1,17 @@
 //! Sign-in: who may do what, and that nobody else may.
 
+mod audit;
 mod by_token;
+mod denied;
 mod events;
+mod forged;
 mod keys;
 mod lists;
 mod matrix;
+mod metrics;
 mod refused;
 mod revoked;
+mod unknown;
 mod without_sign_in;
 
 use reqwest::{Method, Response};

@@ -2,6 +2,7 @@
 //! and a plain SQL connection as another program has it. The literals that differ between dialects
 //! come from the [`TestDb`].
 
+mod access;
 mod audit;
 mod derive;
 mod differences;
@@ -114,6 +115,11 @@ macro_rules! contract {
                     a_reference_to_nothing_is_refused,
                     directory_dates_and_activity_are_listed,
                     pruning_deletes_old_tombstones_and_finished_runs_only,
+                }
+                access::{
+                    entries_and_denials_are_deleted_by_their_age_alone,
+                    a_denial_comes_back_as_it_was_stored_and_raises_the_access_version,
+                    what_is_not_done_is_not_noted,
                 }
                 runs::{
                     a_tick_is_queued_once_by_many_at_once,

@@ -39,7 +39,10 @@ def address():
 
 def call(method, path, body=None):
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(base + path, data, {"Content-Type": "application/json"}, method=method)
+    headers = {"Content-Type": "application/json"}
+    if credential := os.environ.get("CREDENTIAL"):
+        headers["Authorization"] = f"Bearer {credential}"
+    request = urllib.request.Request(base + path, data, headers, method=method)
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
         return answer.read()
 

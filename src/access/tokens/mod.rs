@@ -31,8 +31,8 @@ use compact::Compact;
 pub use fetched::{KeysState, Pace};
 use issuer::Issuer;
 use keys::Key;
-pub use reason::{Reason, Refusal, Unavailable};
-use reason::{shown, shown_value};
+use reason::shown_value;
+pub use reason::{Reason, Refusal, Unavailable, shown};
 use trace::Trace;
 
 /// The most tokens that are being verified or wait for it; one more is answered 503.
@@ -64,6 +64,8 @@ pub struct Verified {
     pub issuer: String,
     /// The subject, as in the claim `sub`.
     pub subject: String,
+    /// Its own name, as in the claim `jti`; `None` where that is not there, or no text.
+    pub token_id: Option<String>,
 }
 
 /// What is known of an issuer, for readiness.
@@ -116,6 +118,11 @@ impl Tokens {
     /// Whether no issuer is configured: every token is then refused.
     pub fn is_empty(&self) -> bool {
         self.issuers.is_empty()
+    }
+
+    /// The names of the issuers, as in the claim `iss`.
+    pub fn names(&self) -> Vec<&str> {
+        self.issuers.iter().map(|issuer| issuer.name.as_str()).collect()
     }
 
     /// Keeps the keys of all providers current until `stop`.
@@ -189,7 +196,9 @@ impl Tokens {
             may_read: false,
         };
         let (expires_ms, issued_ms) = (times.expires_ms, times.issued_ms);
-        Ok(Verified { principal, expires_ms, issued_ms, issuer: issuer.name.clone(), subject })
+        let token_id = read.claims.get("jti").and_then(Value::as_str).map(str::to_owned);
+        let issuer = issuer.name.clone();
+        Ok(Verified { principal, expires_ms, issued_ms, issuer, subject, token_id })
     }
 
     fn issuer(&self, claims: &Map<String, Value>) -> Result<&Issuer, Reason> {

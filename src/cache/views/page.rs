@@ -41,8 +41,14 @@ impl State {
     /// that its cursor names, as long as the changes since then are remembered; otherwise the order
     /// of now, from the same place on.
     pub fn pick(&self, query: &DayQuery) -> Result<Picked, UnknownCursor> {
+        let of_own = query.facilities.as_ref().filter(|_| query.has_own_version);
+        let share = |id: &Uuid| self.share_of(id);
+        let now_version = match of_own {
+            None => self.version,
+            Some(ids) => ids.iter().map(share).fold(0, u64::wrapping_add),
+        };
         let (start, asked_version) = match &query.cursor {
-            None => (None, self.version),
+            None => (None, now_version),
             Some(DayCursor::At { version, figure, id, name, .. }) => {
                 let named = Arc::new(Named { name: name.clone(), id: *id });
                 (Some(Place { figure: *figure, named }), *version)
@@ -52,12 +58,18 @@ impl State {
                 // stands would tell its figures.
                 let is_asked_for = query.facilities.as_ref().is_none_or(|ids| ids.contains(id));
                 let member = self.members.get(id).filter(|_| is_asked_for).ok_or(UnknownCursor)?;
-                (Some(self.place_of(query, member).ok_or(UnknownCursor)?), self.version)
+                (Some(self.place_of(query, member).ok_or(UnknownCursor)?), now_version)
             }
         };
-        let (version, before) = match self.log.since(asked_version, self.version) {
+        let since = match of_own {
+            None => self.log.since(asked_version, now_version),
+            Some(ids) => {
+                self.log.since_of_some(asked_version, now_version, |id| ids.contains(id), share)
+            }
+        };
+        let (version, before) = match since {
             Some(before) => (asked_version, before),
-            None => (self.version, Default::default()),
+            None => (now_version, Default::default()),
         };
         // The place that a facility had then. By name a change of figures moves nobody.
         let place_then = |id: &Uuid| {

@@ -99,6 +99,9 @@ pub struct DayQuery {
     pub name: Option<String>,
     /// Only these facilities.
     pub facilities: Option<HashSet<Uuid>>,
+    /// The reader may see no others than these `facilities`: the version of the day is made of them
+    /// alone, so that it does not tell when others change.
+    pub has_own_version: bool,
     /// Only the figures of this type are shown, and bounds are on them.
     pub blood_type: Option<BloodType>,
     /// Only facilities whose figure is below this.

@@ -9,7 +9,11 @@ use std::{
 use uuid::Uuid;
 use xxhash_rust::xxh3;
 
-use super::{change_log::ChangeLog, orders::Orders, query::Named};
+use super::{
+    change_log::{Before, ChangeLog},
+    orders::Orders,
+    query::Named,
+};
 use crate::{
     cache::entry::Entry,
     domain::{
@@ -79,8 +83,11 @@ fn share(named: &Named, entry: &Entry) -> u64 {
     xxh3::xxh3_64_with_seed(&entry.etag(), of_name ^ named.id.as_u64_pair().1)
 }
 
-fn ranks(figures: &CompactFigures) -> [i64; 3] {
-    Figure::ALL.map(|figure| figures.rank(figure))
+/// What is noted of a facility before a change of its part.
+fn placed_before(named: &Arc<Named>, part: Option<&Part>) -> Before {
+    let ranks = part.map(|part| Figure::ALL.map(|figure| part.figures.rank(figure)));
+    let share = part.map_or(0, |part| share(named, &part.entry));
+    Before { named: named.clone(), ranks, share }
 }
 
 impl State {
@@ -96,6 +103,13 @@ impl State {
             self.counted = (session, parts.filter(|part| part.session == Some(session)).count());
         }
         self.missing.is_empty() && self.counted.1 == self.members.len()
+    }
+
+    /// The share of a facility in the version of the day.
+    pub fn share_of(&self, id: &Uuid) -> u64 {
+        let member = self.members.get(id);
+        let share = |member: &Member| Some(share(&member.named, &member.part.as_ref()?.entry));
+        member.and_then(share).unwrap_or(0)
     }
 
     /// The instant before which everything here holds, in milliseconds.
@@ -162,7 +176,7 @@ impl State {
             self.totals.add(&part.figures);
             self.version = self.version.wrapping_add(share(named, &part.entry));
             if self.was_whole {
-                self.log.note(version, named, before.map(|old| ranks(&old.figures)));
+                self.log.note(version, placed_before(named, before));
             }
         }
         member.part = Some(part);
@@ -178,7 +192,7 @@ impl State {
         self.expiries.remove(&(old.entry.holds_until_ms, *id));
         self.totals.take_out(&old.figures);
         self.orders.remove_figures(&member.named, &old.figures);
-        self.log.note(self.version, &member.named, Some(ranks(&old.figures)));
+        self.log.note(self.version, placed_before(&member.named, Some(&old)));
         self.version = self.version.wrapping_sub(share(&member.named, &old.entry));
         self.missing.insert(*id);
         true

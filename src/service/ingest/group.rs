@@ -25,7 +25,7 @@ use crate::{
         imports::RecordChanges,
         refresh::{Refreshed, scope::RefreshScope},
     },
-    store::{self, Cause, FacilityRow, Put, Removal, StoreError, Transaction},
+    store::{self, Cause, FacilityRow, Put, Removal, StoreError, Transaction, access::AuditNote},
 };
 
 /// The longest time that an acknowledgement waits until the directory has read what was registered.
@@ -34,7 +34,7 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 /// A group of requests in one transaction.
 pub(super) struct Group<'a> {
     parts: &'a IngestParts,
-    tasks: &'a [IngestTask],
+    pub(super) tasks: &'a [IngestTask],
     pub(super) overlay: Overlay,
     /// The entities that have a row (or a tombstone) in the database. By this the group knows what
     /// it changed.
@@ -42,6 +42,8 @@ pub(super) struct Group<'a> {
     /// Facilities that this group registers or changes, in their new zones.
     registered: HashMap<Uuid, Arc<Facility>>,
     touched: HashSet<(Uuid, Touch)>,
+    /// What goes into the audit log.
+    pub(super) audited: Vec<AuditNote>,
 }
 
 /// A transaction that is ready to commit, and its results.
@@ -62,6 +64,7 @@ impl<'a> Group<'a> {
             loaded: HashMap::new(),
             registered: HashMap::new(),
             touched: HashSet::new(),
+            audited: Vec::new(),
         }
     }
 
@@ -121,6 +124,7 @@ impl<'a> Group<'a> {
         if !self.registered.is_empty() {
             tx.note_facilities(&self.registered.keys().copied().collect::<Vec<_>>()).await?;
         }
+        self.note_registrations(&mut *tx, &folded).await?;
         Ok(Prepared { tx, folded, days, refreshed })
     }
 
@@ -314,6 +318,7 @@ impl<'a> Group<'a> {
 
     async fn after_commit(&self, token: &FillToken, refreshed: &[Refreshed]) {
         self.parts.outage.over();
+        self.log_registrations();
         if !self.registered.is_empty() {
             self.take_over_registered().await;
         }

@@ -34,7 +34,7 @@ fn next(waiting: &mut VecDeque<Request>, under_way: &[Needs], most_events: usize
 fn waiting(events: impl IntoIterator<Item = Event>) -> VecDeque<Request> {
     let request = |event: Event| Request {
         needs: Needs::of([&event]),
-        task: IngestTask { events: vec![event], within: Visible::All, note: None },
+        task: IngestTask { events: vec![event], within: Visible::All, by: None, note: None },
         reply: oneshot::channel().0,
         span: Span::none(),
         _place: None,

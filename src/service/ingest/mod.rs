@@ -12,6 +12,7 @@ mod fold;
 mod group;
 mod group_forming;
 mod lanes;
+mod registrations;
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,10 +20,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::Span;
 
 use self::{fold::Overlay, group_forming::Needs};
+pub use self::registrations::registers;
 use super::{imports::ImportPart, outage::Outage, refresh::Refresher};
 
 use crate::{
-    access::Visible,
+    access::{Visible, audit::Actor},
     changes::Changes,
     clock::Clock,
     config::IngestSettings,
@@ -98,6 +100,8 @@ struct IngestTask {
     events: Vec<Event>,
     /// The facilities that the events may be about.
     within: Visible,
+    /// Who sent them, for the audit log.
+    by: Option<Actor>,
     /// The import that it is a part of, which notes what it brings in the same transaction.
     note: Option<ImportPart>,
 }
@@ -155,21 +159,23 @@ impl Ingest {
     /// Applies these events as one: all of them, or none. Waits at most `ingest.timeout_ms`; after
     /// that the error is `StoreError::InDoubt`.
     pub async fn submit(&self, events: Vec<Event>) -> Result<Ingested, IngestError> {
-        self.submit_within(events, Visible::All).await
+        self.submit_within(events, Visible::All, None).await
     }
 
-    /// The same for a client that may only post events of some facilities.
+    /// The same for a client that may only post events of some facilities. Where it registers
+    /// something, `by` is noted in the audit log.
     pub async fn submit_within(
         &self,
         events: Vec<Event>,
         within: Visible,
+        by: Option<Actor>,
     ) -> Result<Ingested, IngestError> {
         let outside = Overlay::named_outside(&events, &within);
         if !outside.is_empty() {
             self.count_rejected(events.iter().map(Event::type_name));
             return Err(IngestError::Forbidden(outside));
         }
-        self.submit_task(IngestTask { events, within, note: None }).await
+        self.submit_task(IngestTask { events, within, by, note: None }).await
     }
 
     /// The same for a part of an import: with it is noted what it brings, and what that replaces.
@@ -178,7 +184,8 @@ impl Ingest {
         events: Vec<Event>,
         note: ImportPart,
     ) -> Result<Ingested, IngestError> {
-        self.submit_task(IngestTask { events, within: Visible::All, note: Some(note) }).await
+        let (within, note) = (Visible::All, Some(note));
+        self.submit_task(IngestTask { events, within, by: None, note }).await
     }
 
     async fn submit_task(&self, task: IngestTask) -> Result<Ingested, IngestError> {

@@ -33,6 +33,8 @@ pub struct DayRequest {
     pub query: DayQuery,
     /// The form in which the page will be sent.
     pub form: Form,
+    /// The reader may see every facility.
+    pub sees_all: bool,
 }
 
 /// A page, and what is known of it.
@@ -129,7 +131,7 @@ impl Lists {
     }
 
     /// The page. `begins` says whether the date has begun anywhere, and is asked where the view has
-    /// no facility. The future must run to its end.
+    /// no facility, or the reader may not see all. The future must run to its end.
     pub async fn day_of_all<E>(
         &self,
         day: &DayRequest,
@@ -144,7 +146,9 @@ impl Lists {
         };
         let memory = &self.reads.memory;
         let now_ms = self.reads.clock.now_ms();
-        if memory.views().get(day.date, now_ms).is_none_or(|view| view.is_empty()) {
+        // A view that has facilities may have none of those that the reader may see.
+        let is_empty = || memory.views().get(day.date, now_ms).is_none_or(|view| view.is_empty());
+        if !day.sees_all || is_empty() {
             begins(&self.reads.directory, now_ms).map_err(ListError::Selection)?;
         }
         match self.page_in_memory(day, &asked) {

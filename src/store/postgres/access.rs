@@ -1,4 +1,4 @@
-//! API keys and the audit log, in Postgres.
+//! API keys, denials and the audit log, in Postgres.
 
 use async_trait::async_trait;
 use sqlx::{Row, postgres::PgRow};
@@ -6,7 +6,7 @@ use sqlx::{Row, postgres::PgRow};
 use super::{PostgresStore, pool::Borrowed, session::BEGIN, transaction::COMMIT};
 use crate::store::{
     Result,
-    access::{AccessStore, ApiKeyRow, AuditEntry, AuditNote},
+    access::{AccessStore, ApiKeyRow, AuditEntry, AuditFilter, AuditNote, DenialRow},
 };
 
 macro_rules! sql {
@@ -55,6 +55,37 @@ impl AccessStore for PostgresStore {
         Ok(true)
     }
 
+    async fn denials(&self) -> Result<Vec<DenialRow>> {
+        let rows = sqlx::query(sql!("denials")).fetch_all(&self.pool).await?;
+        rows.iter().map(denial).collect()
+    }
+
+    async fn deny(&self, denial: &DenialRow, note: &AuditNote) -> Result<i64> {
+        let mut tx = self.pool.begin(BEGIN.into()).await?;
+        let deny = sqlx::query_scalar(sql!("deny"))
+            .bind(&denial.id)
+            .bind(&denial.issuer)
+            .bind(&denial.subject)
+            .bind(&denial.token_id)
+            .bind(denial.until_ms)
+            .bind(&denial.created_by);
+        let created_ms: i64 = deny.fetch_one(&mut tx).await?;
+        changed(&mut tx, note).await?;
+        tx.commit(COMMIT).await?;
+        Ok(created_ms)
+    }
+
+    async fn allow(&self, id: &str, by: &AuditNote) -> Result<bool> {
+        let mut tx = self.pool.begin(BEGIN.into()).await?;
+        let allow = sqlx::query("DELETE FROM denied_principals WHERE id = $1").bind(id);
+        if allow.execute(&mut tx).await?.rows_affected() == 0 {
+            return Ok(false);
+        }
+        changed(&mut tx, by).await?;
+        tx.commit(COMMIT).await?;
+        Ok(true)
+    }
+
     async fn note_key_uses(&self, uses: &[(String, i64)]) -> Result<()> {
         let (ids, at_ms): (Vec<_>, Vec<_>) = uses.iter().cloned().unzip();
         sqlx::query(sql!("note_uses")).bind(ids).bind(at_ms).execute(&self.pool).await?;
@@ -66,10 +97,22 @@ impl AccessStore for PostgresStore {
         Ok(())
     }
 
-    async fn audit_log(&self, before: i64, limit: usize) -> Result<Vec<AuditEntry>> {
+    async fn audit_log(
+        &self,
+        filter: &AuditFilter,
+        before: i64,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = sqlx::query(sql!("log")).bind(before).bind(limit).fetch_all(&self.pool).await?;
-        rows.iter().map(entry).collect()
+        let by = [sql!("log_by_action"), sql!("log_by_actor"), sql!("log_by_subject")];
+        let page = match filter.statement(by) {
+            None => sqlx::query(sql!("log")).bind(before).bind(limit),
+            Some((statement, values)) => {
+                let page = sqlx::query(statement).bind(before).bind(limit);
+                values.into_iter().fold(page, |page, value| page.bind(value))
+            }
+        };
+        page.fetch_all(&self.pool).await?.iter().map(entry).collect()
     }
 
     async fn prune_access(&self, before_ms: i64) -> Result<()> {
@@ -78,18 +121,40 @@ impl AccessStore for PostgresStore {
             .execute(&self.pool)
             .await?;
         sqlx::query(sql!("prune_keys")).bind(before_ms).execute(&self.pool).await?;
+        sqlx::query("DELETE FROM denied_principals WHERE until_ms < $1")
+            .bind(before_ms)
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 }
 
-/// Notes a change of keys, and has every server read them again.
+/// Adds entries to the audit log in a transaction that does what they tell.
+pub(super) async fn note_all(tx: &mut Borrowed, notes: &[AuditNote]) -> Result<()> {
+    let of = |text: fn(&AuditNote) -> &str| notes.iter().map(text).collect::<Vec<&str>>();
+    let details: Vec<String> = notes.iter().map(|note| note.detail.to_string()).collect();
+    let addresses: Vec<Option<&str>> = notes.iter().map(|note| note.address.as_deref()).collect();
+    let add = sqlx::query(sql!("note_all"))
+        .bind(of(|note| &note.actor))
+        .bind(of(|note| note.action))
+        .bind(of(|note| &note.subject))
+        .bind(details)
+        .bind(addresses);
+    add.execute(tx).await?;
+    Ok(())
+}
+
+/// Notes a change of who may do what, and has every server read that again.
 async fn changed(tx: &mut Borrowed, by: &AuditNote) -> Result<()> {
     note(by).execute(&mut *tx).await?;
     sqlx::query("UPDATE fleet SET access_version = access_version + 1").execute(tx).await?;
     Ok(())
 }
 
-fn note(note: &AuditNote) -> sqlx::query::Query<'_, sqlx::Postgres, sqlx::postgres::PgArguments> {
+/// The statement that adds an entry to the audit log.
+pub(super) fn note(
+    note: &AuditNote,
+) -> sqlx::query::Query<'_, sqlx::Postgres, sqlx::postgres::PgArguments> {
     sqlx::query(sql!("note"))
         .bind(&note.actor)
         .bind(note.action)
@@ -112,6 +177,18 @@ fn key(row: &PgRow) -> Result<ApiKeyRow> {
         used_ms: row.try_get("used_ms")?,
         revoked_ms: row.try_get("revoked_ms")?,
         revoked_by: row.try_get("revoked_by")?,
+    })
+}
+
+fn denial(row: &PgRow) -> Result<DenialRow> {
+    Ok(DenialRow {
+        id: row.try_get("id")?,
+        issuer: row.try_get("issuer")?,
+        subject: row.try_get("subject")?,
+        token_id: row.try_get("token_id")?,
+        until_ms: row.try_get("until_ms")?,
+        created_ms: row.try_get("created_ms")?,
+        created_by: row.try_get("created_by")?,
     })
 }
 

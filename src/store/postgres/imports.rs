@@ -3,14 +3,25 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
+use sqlx::{
+    AssertSqlSafe, Postgres, Row,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+};
 use uuid::Uuid;
 
-use super::{PostgresStore, columns, date, day, transaction::PostgresTransaction};
+use super::{
+    PostgresStore,
+    access::note_all,
+    columns, date, day,
+    session::BEGIN,
+    transaction::{COMMIT, PostgresTransaction},
+};
 use crate::{
     domain::{blood_type::BloodType, event::EntityKind, summary::Key},
     store::{
         Result,
+        access::AuditNote,
         imports::{
             EqualRows, Finished, Hidden, Import, ImportLog, ImportNotes, ImportedDay, ImportedRow,
             NewImport, parse_units, units_text,
@@ -25,54 +36,62 @@ macro_rules! sql {
     };
 }
 
+impl PostgresStore {
+    /// Changes the row of an import, and notes that in the audit log.
+    async fn noted(
+        &self,
+        id: i32,
+        change: Query<'_, Postgres, PgArguments>,
+        note: AuditNote,
+    ) -> Result<()> {
+        let mut tx = self.pool.begin(BEGIN.into()).await?;
+        change.execute(&mut tx).await?;
+        note_all(&mut tx, &[AuditNote { subject: id.to_string(), ..note }]).await?;
+        Ok(tx.commit(COMMIT).await?)
+    }
+}
+
 #[async_trait]
 impl ImportLog for PostgresStore {
     async fn imports(&self) -> Result<Vec<Import>> {
         sqlx::query(sql!("list")).fetch_all(&self.pool).await?.iter().map(import).collect()
     }
 
-    async fn begin_import(&self, new: &NewImport) -> Result<i32> {
+    async fn begin_import(&self, new: &NewImport, note: AuditNote) -> Result<i32> {
         let begin = sqlx::query_scalar(sql!("begin"))
             .bind(&new.kind)
             .bind(&new.source)
             .bind(&new.file)
             .bind(&new.sha256);
-        Ok(begin
-            .bind(&new.quantity_column)
-            .bind(&new.fingerprint)
-            .bind(&new.command)
-            .fetch_one(&self.pool)
-            .await?)
+        let begin = begin.bind(&new.quantity_column).bind(&new.fingerprint).bind(&new.command);
+        let mut tx = self.pool.begin(BEGIN.into()).await?;
+        let id: i32 = begin.fetch_one(&mut tx).await?;
+        note_all(&mut tx, &[AuditNote { subject: id.to_string(), ..note }]).await?;
+        tx.commit(COMMIT).await?;
+        Ok(id)
     }
 
-    async fn finish_import(&self, id: i32, finished: &Finished) -> Result<()> {
-        sqlx::query(
+    async fn finish_import(&self, id: i32, finished: &Finished, note: AuditNote) -> Result<()> {
+        let finish = sqlx::query(
             "UPDATE file_imports SET finished_at = now(), rows_in = $2, rows_skipped = $3, \
              rejects = $4 WHERE id = $1",
-        )
-        .bind(id)
-        .bind(finished.rows_in)
-        .bind(finished.rows_skipped)
-        .bind(&finished.rejects)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        );
+        let finish = finish
+            .bind(id)
+            .bind(finished.rows_in)
+            .bind(finished.rows_skipped)
+            .bind(&finished.rejects);
+        self.noted(id, finish, note).await
     }
 
-    async fn begin_undo(&self, id: i32) -> Result<()> {
-        sqlx::query("UPDATE file_imports SET undo_began_at = now() WHERE id = $1")
-            .bind(id)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+    async fn begin_undo(&self, id: i32, note: AuditNote) -> Result<()> {
+        let begin = sqlx::query("UPDATE file_imports SET undo_began_at = now() WHERE id = $1");
+        self.noted(id, begin.bind(id), note).await
     }
 
-    async fn finish_undo(&self, id: i32) -> Result<()> {
-        sqlx::query("UPDATE file_imports SET undone_at = now() WHERE id = $1")
-            .bind(id)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+    async fn finish_undo(&self, id: i32, note: AuditNote) -> Result<()> {
+        let finish = sqlx::query("UPDATE file_imports SET undone_at = now() WHERE id = $1");
+        self.noted(id, finish.bind(id), note).await
     }
 
     async fn rows_in(&self, kind: EntityKind, ids: &[Uuid]) -> Result<HashSet<Uuid>> {

@@ -8,9 +8,10 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use super::{
-    PostgresStore, advisory_locks::Lock, pool::PrimaryPool, session::BEGIN, transaction::COMMIT,
+    PostgresStore, access::note_all, advisory_locks::Lock, pool::PrimaryPool, session::BEGIN,
+    transaction::COMMIT,
 };
-use crate::store::{JobQueue, JobRun, Result, Store};
+use crate::store::{JobQueue, JobRun, Result, Store, access::AuditNote};
 
 macro_rules! sql {
     ($name:literal) => {
@@ -141,6 +142,23 @@ fn millis(duration: Duration) -> i64 {
 impl JobQueue for PostgresStore {
     async fn enqueue_run(&self, run: Uuid, job: &str, tick_ms: i64) -> Result<bool> {
         enqueue(&self.pool, run, job, tick_ms).await
+    }
+
+    async fn enqueue_noted_run(
+        &self,
+        run: Uuid,
+        job: &str,
+        tick_ms: i64,
+        note: &AuditNote,
+    ) -> Result<bool> {
+        let mut tx = self.pool.begin(BEGIN.into()).await?;
+        let enqueue = sqlx::query(sql!("enqueue_run")).bind(run).bind(job).bind(tick_ms);
+        if enqueue.execute(&mut tx).await?.rows_affected() == 0 {
+            return Ok(false);
+        }
+        note_all(&mut tx, std::slice::from_ref(note)).await?;
+        tx.commit(COMMIT).await?;
+        Ok(true)
     }
 
     async fn take_run(

@@ -12,7 +12,9 @@ use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use super::{
-    PostgresStore, columns, date, entities, facility_rows, json, marks,
+    PostgresStore,
+    access::note_all,
+    columns, date, entities, facility_rows, json, marks,
     pool::{Borrowed, PrimaryPool},
     session::BEGIN,
     sources::SourceStatements,
@@ -25,7 +27,8 @@ use crate::{
     },
     store::{
         Cause, Derived, Difference, FacilityRow, FacilityState, LastCounted, Mark, Put, Removal,
-        Result, StoreError, StoredDays, Transaction, source_triggers::TrustedSources,
+        Result, StoreError, StoredDays, Transaction, access::AuditNote,
+        source_triggers::TrustedSources,
     },
 };
 
@@ -295,6 +298,10 @@ impl Transaction for PostgresTransaction {
         .execute(&mut self.tx)
         .await?;
         Ok(())
+    }
+
+    async fn note_audit(&mut self, notes: &[AuditNote]) -> Result<()> {
+        note_all(&mut self.tx, notes).await
     }
 
     async fn reserve(&mut self, set: &[Uuid], removed: &[Uuid]) -> Result<()> {

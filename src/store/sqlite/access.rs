@@ -1,4 +1,4 @@
-//! API keys and the audit log, in SQLite.
+//! API keys, denials and the audit log, in SQLite.
 
 use async_trait::async_trait;
 use sqlx::{Row, Sqlite, sqlite::SqliteRow};
@@ -6,7 +6,7 @@ use sqlx::{Row, Sqlite, sqlite::SqliteRow};
 use super::{SqliteStore, clock_ms};
 use crate::store::{
     Result,
-    access::{AccessStore, ApiKeyRow, AuditEntry, AuditNote},
+    access::{AccessStore, ApiKeyRow, AuditEntry, AuditFilter, AuditNote, DenialRow},
 };
 
 macro_rules! sql {
@@ -56,6 +56,38 @@ impl AccessStore for SqliteStore {
         Ok(true)
     }
 
+    async fn denials(&self) -> Result<Vec<DenialRow>> {
+        let rows = sqlx::query(sql!("denials")).fetch_all(self.reader()?).await?;
+        rows.iter().map(denial).collect()
+    }
+
+    async fn deny(&self, denial: &DenialRow, note: &AuditNote) -> Result<i64> {
+        let mut tx = self.lock_file(self.write_timeout).await?;
+        let deny = sqlx::query_scalar(sql!("deny"))
+            .bind(&denial.id)
+            .bind(&denial.issuer)
+            .bind(&denial.subject)
+            .bind(&denial.token_id)
+            .bind(denial.until_ms)
+            .bind(&denial.created_by)
+            .bind(clock_ms());
+        let created_ms: i64 = deny.fetch_one(&mut *tx).await?;
+        changed(&mut tx, note).await?;
+        tx.commit().await?;
+        Ok(created_ms)
+    }
+
+    async fn allow(&self, id: &str, by: &AuditNote) -> Result<bool> {
+        let mut tx = self.lock_file(self.write_timeout).await?;
+        let allow = sqlx::query("DELETE FROM denied_principals WHERE id = $1").bind(id);
+        if allow.execute(&mut *tx).await?.rows_affected() == 0 {
+            return Ok(false);
+        }
+        changed(&mut tx, by).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
     async fn note_key_uses(&self, uses: &[(String, i64)]) -> Result<()> {
         let uses = serde_json::to_string(uses).expect("texts and numbers");
         self.write_once(sqlx::query(sql!("note_uses")).bind(uses)).await.map(drop)
@@ -65,20 +97,50 @@ impl AccessStore for SqliteStore {
         self.write_once(note(entry)).await.map(drop)
     }
 
-    async fn audit_log(&self, before: i64, limit: usize) -> Result<Vec<AuditEntry>> {
+    async fn audit_log(
+        &self,
+        filter: &AuditFilter,
+        before: i64,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let page = sqlx::query(sql!("log")).bind(before).bind(limit);
+        let by = [sql!("log_by_action"), sql!("log_by_actor"), sql!("log_by_subject")];
+        let page = match filter.statement(by) {
+            None => sqlx::query(sql!("log")).bind(before).bind(limit),
+            Some((statement, values)) => {
+                let page = sqlx::query(statement).bind(before).bind(limit);
+                values.into_iter().fold(page, |page, value| page.bind(value))
+            }
+        };
         page.fetch_all(self.reader()?).await?.iter().map(entry).collect()
     }
 
     async fn prune_access(&self, before_ms: i64) -> Result<()> {
         let prune = sqlx::query("DELETE FROM access_log WHERE at_ms < $1").bind(before_ms);
         self.write_once(prune).await?;
-        self.write_once(sqlx::query(sql!("prune_keys")).bind(before_ms)).await.map(drop)
+        self.write_once(sqlx::query(sql!("prune_keys")).bind(before_ms)).await?;
+        let prune =
+            sqlx::query("DELETE FROM denied_principals WHERE until_ms < $1").bind(before_ms);
+        self.write_once(prune).await.map(drop)
     }
 }
 
-/// Notes a change of keys, and has the server read them again.
+/// Adds entries to the audit log in a transaction that does what they tell.
+pub(super) async fn note_all(
+    tx: &mut sqlx::Transaction<'static, Sqlite>,
+    notes: &[AuditNote],
+) -> Result<()> {
+    let entry = |note: &AuditNote| {
+        let AuditNote { actor, action, subject, detail, address } = note;
+        serde_json::json!([actor, action, subject, detail.to_string(), address])
+    };
+    let entries = serde_json::Value::from(notes.iter().map(entry).collect::<Vec<_>>());
+    let add = sqlx::query(sql!("note_all")).bind(entries.to_string()).bind(clock_ms());
+    add.execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Notes a change of who may do what, and has the server read that again.
 async fn changed(tx: &mut sqlx::Transaction<'static, Sqlite>, by: &AuditNote) -> Result<()> {
     note(by).execute(&mut **tx).await?;
     sqlx::query("UPDATE fleet SET access_version = access_version + 1").execute(&mut **tx).await?;
@@ -109,6 +171,18 @@ fn key(row: &SqliteRow) -> Result<ApiKeyRow> {
         used_ms: row.try_get("used_ms")?,
         revoked_ms: row.try_get("revoked_ms")?,
         revoked_by: row.try_get("revoked_by")?,
+    })
+}
+
+fn denial(row: &SqliteRow) -> Result<DenialRow> {
+    Ok(DenialRow {
+        id: row.try_get("id")?,
+        issuer: row.try_get("issuer")?,
+        subject: row.try_get("subject")?,
+        token_id: row.try_get("token_id")?,
+        until_ms: row.try_get("until_ms")?,
+        created_ms: row.try_get("created_ms")?,
+        created_by: row.try_get("created_by")?,
     })
 }
 

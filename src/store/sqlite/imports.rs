@@ -4,17 +4,24 @@ use std::{collections::HashSet, fmt::Write};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
+use sqlx::{
+    AssertSqlSafe, Row, Sqlite,
+    query::Query,
+    sqlite::{SqliteArguments, SqliteRow},
+};
 use uuid::Uuid;
 
 use super::{
-    SqliteStore, clock_ms, parameter, row,
+    SqliteStore,
+    access::note_all,
+    clock_ms, parameter, row,
     transaction::{SqliteTransaction, table},
 };
 use crate::{
     domain::{event::EntityKind, summary::Key},
     store::{
         Result,
+        access::AuditNote,
         imports::{
             EqualRows, Finished, Hidden, Import, ImportLog, ImportNotes, ImportedDay, ImportedRow,
             NewImport, parse_units, units_text,
@@ -29,13 +36,28 @@ macro_rules! sql {
     };
 }
 
+impl SqliteStore {
+    /// Changes the row of an import, and notes that in the audit log.
+    async fn noted(
+        &self,
+        id: i32,
+        change: Query<'_, Sqlite, SqliteArguments>,
+        note: AuditNote,
+    ) -> Result<()> {
+        let mut tx = self.lock_file(self.write_timeout).await?;
+        change.execute(&mut *tx).await?;
+        note_all(&mut tx, &[AuditNote { subject: id.to_string(), ..note }]).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
 #[async_trait]
 impl ImportLog for SqliteStore {
     async fn imports(&self) -> Result<Vec<Import>> {
         sqlx::query(sql!("list")).fetch_all(&self.readers).await?.iter().map(import).collect()
     }
 
-    async fn begin_import(&self, new: &NewImport) -> Result<i32> {
+    async fn begin_import(&self, new: &NewImport, note: AuditNote) -> Result<i32> {
         let begin = sqlx::query_scalar(sql!("begin"))
             .bind(&new.kind)
             .bind(&new.source)
@@ -46,13 +68,14 @@ impl ImportLog for SqliteStore {
             .bind(&new.fingerprint)
             .bind(&new.command)
             .bind(clock_ms());
-        let mut transaction = self.lock_file(self.write_timeout).await?;
-        let id = begin.fetch_one(&mut *transaction).await?;
-        transaction.commit().await?;
+        let mut tx = self.lock_file(self.write_timeout).await?;
+        let id: i32 = begin.fetch_one(&mut *tx).await?;
+        note_all(&mut tx, &[AuditNote { subject: id.to_string(), ..note }]).await?;
+        tx.commit().await?;
         Ok(id)
     }
 
-    async fn finish_import(&self, id: i32, finished: &Finished) -> Result<()> {
+    async fn finish_import(&self, id: i32, finished: &Finished, note: AuditNote) -> Result<()> {
         let finish = sqlx::query(
             "UPDATE file_imports SET finished_at = $2, rows_in = $3, rows_skipped = $4, rejects = \
              $5 WHERE id = $1",
@@ -63,21 +86,17 @@ impl ImportLog for SqliteStore {
             .bind(finished.rows_in)
             .bind(finished.rows_skipped)
             .bind(&finished.rejects);
-        self.write_once(finish).await.map(drop)
+        self.noted(id, finish, note).await
     }
 
-    async fn begin_undo(&self, id: i32) -> Result<()> {
-        let begin = sqlx::query("UPDATE file_imports SET undo_began_at = $2 WHERE id = $1")
-            .bind(id)
-            .bind(clock_ms());
-        self.write_once(begin).await.map(drop)
+    async fn begin_undo(&self, id: i32, note: AuditNote) -> Result<()> {
+        let begin = sqlx::query("UPDATE file_imports SET undo_began_at = $2 WHERE id = $1");
+        self.noted(id, begin.bind(id).bind(clock_ms()), note).await
     }
 
-    async fn finish_undo(&self, id: i32) -> Result<()> {
-        let finish = sqlx::query("UPDATE file_imports SET undone_at = $2 WHERE id = $1")
-            .bind(id)
-            .bind(clock_ms());
-        self.write_once(finish).await.map(drop)
+    async fn finish_undo(&self, id: i32, note: AuditNote) -> Result<()> {
+        let finish = sqlx::query("UPDATE file_imports SET undone_at = $2 WHERE id = $1");
+        self.noted(id, finish.bind(id).bind(clock_ms()), note).await
     }
 
     async fn rows_in(&self, kind: EntityKind, ids: &[Uuid]) -> Result<HashSet<Uuid>> {

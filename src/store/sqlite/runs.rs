@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{SqliteStore, clock_ms, last_beats_ms, parameter, row, sql};
-use crate::store::{JobQueue, JobRun, Result};
+use super::{SqliteStore, access::note_all, clock_ms, last_beats_ms, parameter, row, sql};
+use crate::store::{JobQueue, JobRun, Result, access::AuditNote};
 
 #[async_trait]
 impl JobQueue for SqliteStore {
@@ -14,6 +14,24 @@ impl JobQueue for SqliteStore {
         let enqueue =
             sqlx::query(sql!("enqueue_run")).bind(run).bind(job).bind(tick_ms).bind(clock_ms());
         Ok(self.write_once(enqueue).await? == 1)
+    }
+
+    async fn enqueue_noted_run(
+        &self,
+        run: Uuid,
+        job: &str,
+        tick_ms: i64,
+        note: &AuditNote,
+    ) -> Result<bool> {
+        let mut tx = self.lock_file(self.write_timeout).await?;
+        let enqueue =
+            sqlx::query(sql!("enqueue_run")).bind(run).bind(job).bind(tick_ms).bind(clock_ms());
+        if enqueue.execute(&mut *tx).await?.rows_affected() == 0 {
+            return Ok(false);
+        }
+        note_all(&mut tx, std::slice::from_ref(note)).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     async fn take_run(

@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, Row, Sqlite};
 use uuid::Uuid;
 
 use super::{
+    access::note_all,
     clock_ms, derive,
     file::DatabaseFile,
     parameter, row, sql, triggers,
@@ -22,7 +23,8 @@ use crate::{
     },
     store::{
         Derived, Difference, Doubt, FacilityRow, FacilityState, LastCounted, Mark, Put, Removal,
-        Result, StoreError, StoredDay, StoredDays, Transaction, source_triggers::TrustedSources,
+        Result, StoreError, StoredDay, StoredDays, Transaction, access::AuditNote,
+        source_triggers::TrustedSources,
     },
 };
 
@@ -234,6 +236,10 @@ impl Transaction for SqliteTransaction {
         let note =
             "INSERT INTO facility_outbox (facility_id) SELECT unhex(value) FROM json_each($1)";
         self.run(note, &parameter::ids(ids)).await
+    }
+
+    async fn note_audit(&mut self, notes: &[AuditNote]) -> Result<()> {
+        note_all(&mut self.inner, notes).await
     }
 
     async fn load(&mut self, kind: EntityKind, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>> {

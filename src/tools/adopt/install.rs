@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::{UNLOGGED, lines_of, sources};
 use crate::{
+    access::audit,
     config::Settings,
     store::{
         self,
@@ -13,6 +14,7 @@ use crate::{
             remove::{self as removing, Removed},
         },
     },
+    tools::actor,
 };
 
 /// Carries out `adopt sql`.
@@ -43,6 +45,9 @@ pub async fn install(
 ) -> store::Result<ExitCode> {
     let sources = sources(settings)?;
     let installed = making::install(&settings.database, sources, role, published).await?;
+    // The table of the audit log is not for the role that installs: only the log says who did it.
+    let detail = serde_json::json!({"made": installed.made});
+    audit::log(&actor().note("adopt.installed", &installed.schema, detail));
     print!("{}", of_installed(&installed));
     Ok(ExitCode::SUCCESS)
 }
@@ -52,7 +57,11 @@ pub async fn install(
 /// # Errors
 /// A service runs, a right is missing, or a table is locked.
 pub async fn remove(settings: &Settings) -> store::Result<ExitCode> {
-    print!("{}", of_removed(&removing::remove(&settings.database).await?));
+    let removed = removing::remove(&settings.database).await?;
+    // The table of the audit log is gone: only the log says who did it.
+    let detail = serde_json::json!({"removed": removed.removed});
+    audit::log(&actor().note("adopt.removed", "everything of this service", detail));
+    print!("{}", of_removed(&removed));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -151,7 +151,7 @@ impl Point {
 async fn rebuild(core: &Core, extent: Extent) -> Result<Duration, GenerateError> {
     let started = Instant::now();
     // The log lines of this rebuild would be about the sample, so they are left out.
-    core.rebuild.run_command(extent, |_| ()).with_subscriber(NoSubscriber::default()).await?;
+    core.rebuild.run_command(extent, None, |_| ()).with_subscriber(NoSubscriber::default()).await?;
     Ok(started.elapsed())
 }
 

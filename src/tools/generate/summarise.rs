@@ -12,6 +12,7 @@ use crate::{
     metrics::RefreshTrigger,
     startup::Core,
     store::{JobRun, StoreError},
+    tools::actor,
 };
 
 /// Summarises every day of every facility in the database. Ctrl-C leaves whole chunks, and a later
@@ -40,7 +41,7 @@ pub async fn run(settings: &Settings) -> Result<(), GenerateError> {
             .refreshes
             .with_label_values(&[RefreshTrigger::Event.as_str(), "changed"])
             .get();
-        let run = core.rebuild.run_command(Extent::All, watch).await?;
+        let run = core.rebuild.run_command(Extent::All, Some(&actor()), watch).await?;
         Ok::<_, StoreError>((run.done.unsigned_abs(), run.changed.unsigned_abs() + changed))
     };
     let result = tokio::select! {

@@ -8,11 +8,13 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::civil::Date;
+use serde_json::json;
 use tokio::{sync::Mutex, task::JoinHandle};
 use uuid::Uuid;
 
 use super::{ClosedStock, ImportError, ImportTarget, Part, StatementCounts};
 use crate::{
+    access::audit,
     domain::{
         day::Day,
         event::{EntityKind, Event, Statement},
@@ -27,8 +29,10 @@ use crate::{
     startup::Core,
     store::{
         self, FacilityRow,
+        access::AuditNote,
         imports::{EqualRows, Finished, Import, NewImport},
     },
+    tools::actor,
 };
 
 /// Writes with the parts of this process to the tables that a running service uses too. The drain
@@ -104,11 +108,22 @@ impl ImportTarget for ServiceTarget<'_> {
     }
 
     async fn begin(&self, new: &NewImport) -> Result<i32, ImportError> {
-        self.core.store.begin_import(new).await.map_err(failed)
+        let NewImport { kind, source, file, sha256, .. } = new;
+        let detail = json!({"kind": kind, "source": source, "file": file, "sha256": sha256});
+        let note = actor().note("import.begun", "", detail);
+        let id = self.core.store.begin_import(new, note.clone()).await.map_err(failed)?;
+        audit::log(&AuditNote { subject: id.to_string(), ..note });
+        Ok(id)
     }
 
     async fn finish(&self, import: i32, finished: &Finished) -> Result<(), ImportError> {
-        self.core.store.finish_import(import, finished).await.map_err(failed)
+        let Finished { rows_in, rows_skipped, .. } = finished;
+        let detail = json!({"rows_in": rows_in, "rows_skipped": rows_skipped});
+        let note = actor().note("import.finished", &import.to_string(), detail);
+        let finishing = self.core.store.finish_import(import, finished, note.clone());
+        finishing.await.map_err(failed)?;
+        audit::log(&note);
+        Ok(())
     }
 
     async fn rows_in(&self, kind: EntityKind, ids: &[Uuid]) -> Result<HashSet<Uuid>, ImportError> {

@@ -3,17 +3,21 @@
 use std::fmt::{self, Write};
 
 use jiff::Timestamp;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::report::NAMED;
 use crate::{
+    access::audit,
     directory::Directory,
     domain::event::EntityKind,
     service::imports::{Undo, UndoCounts},
     store::{
         Store, StoreError,
+        access::AuditNote,
         imports::{Import, ImportLog},
     },
+    tools::actor,
 };
 
 /// Why an import was not undone, or not completely.
@@ -63,7 +67,16 @@ pub async fn undo(id: i32, back: &Undo, directory: &Directory) -> Result<UndoRep
     if let Some(at_ms) = import.undone_ms {
         return Err(UndoError::Undone { id, at: at(at_ms) });
     }
-    store.begin_undo(id).await.map_err(failed)?;
+    let noted = async |note: AuditNote, is_end: bool| {
+        match is_end {
+            false => store.begin_undo(id, note.clone()).await.map_err(failed)?,
+            true => store.finish_undo(id, note.clone()).await.map_err(failed)?,
+        }
+        audit::log(&note);
+        Ok(())
+    };
+    let what = json!({"kind": import.what.kind, "source": import.what.source});
+    noted(actor().note("import.undo_begun", &id.to_string(), what), false).await?;
     let kind = if import.what.kind == "distributions" {
         EntityKind::Distribution
     } else {
@@ -87,7 +100,11 @@ pub async fn undo(id: i32, back: &Undo, directory: &Directory) -> Result<UndoRep
     while let Some(some) = back.facilities(id, &mut after).await.map_err(failed)? {
         report.facilities.add(some);
     }
-    store.finish_undo(id).await.map_err(failed)?;
+    let counts = json!({
+        "rows": report.rows.undone, "days": report.days.undone,
+        "facilities": report.facilities.undone,
+    });
+    noted(actor().note("import.undone", &id.to_string(), counts), true).await?;
     let name = |facility| {
         directory
             .get(facility)

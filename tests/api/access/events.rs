@@ -25,6 +25,31 @@ fn removed(kind: &str, id: Uuid) -> Value {
     event(&format!("{kind}.removed"), json!({format!("{kind}_id"): id}))
 }
 
+/// A lot, a delivery and a request of a site.
+fn stated(site: Site, [lot, delivery, wish]: [Uuid; 3], units: i64) -> Vec<Value> {
+    vec![
+        inventory(lot, site.bank, "O+", units),
+        distribution(delivery, site.facility, units, now_ms()),
+        request(wish, site.facility, now_ms()),
+    ]
+}
+
+/// Events that would give away what stands in `own`.
+fn given_away(
+    own: Site,
+    other: Site,
+    [lot, delivery, wish]: [Uuid; 3],
+) -> Vec<(&'static str, Value)> {
+    let now = now_ms();
+    let bank = json!({"blood_bank_id": own.bank, "facility_id": other.facility, "name": "Gone"});
+    vec![
+        ("a lot that is moved away", inventory(lot, other.bank, "O+", 5)),
+        ("a delivery that goes elsewhere", distribution(delivery, other.facility, 3, now)),
+        ("a request that is another's now", request(wish, other.facility, now)),
+        ("a bank that is moved away", event("blood_bank.registered", bank)),
+    ]
+}
+
 /// Events that are not, or will not be, only of `own`. In the other facility stand these entities.
 fn foreign(own: Site, other: Site, [lot, delivery, wish]: [Uuid; 3]) -> Vec<(&'static str, Value)> {
     let (now, nobody) = (now_ms(), Uuid::new_v4());
@@ -66,24 +91,31 @@ on_both_stores! {
         let now = now_ms();
         let [lot, delivery, wish] = [(); 3].map(|()| Uuid::new_v4());
         // What stands in the other facility; the delivery is under way, so it counts nowhere yet.
-        let mut under_way = distribution(delivery, other.facility, 3, now);
-        under_way["data"].as_object_mut().unwrap().remove("date_delivered");
-        post(
-            &service,
-            &[inventory(lot, other.bank, "O+", 5), under_way, request(wish, other.facility, now)],
-        )
-        .await;
+        let mut theirs = stated(other, [lot, delivery, wish], 5);
+        theirs[1]["data"].as_object_mut().unwrap().remove("date_delivered");
+        post(&service, &theirs).await;
+        let mine = [(); 3].map(|()| Uuid::new_v4());
+        post(&service, &stated(own, mine, 4)).await;
+        // What stood in the other facility, and has ended.
+        let gone = [(); 3].map(|()| Uuid::new_v4());
+        post(&service, &stated(other, gone, 2)).await;
+        let kinds = ["inventory", "distribution", "request"];
+        let ends: Vec<Value> = kinds.iter().zip(gone).map(|(kind, id)| removed(kind, id)).collect();
+        post(&service, &ends).await;
         let operator = key_of(&service, "operator", &[own.facility]).await;
-        let mine = || inventory(Uuid::new_v4(), own.bank, "A+", 1);
+        let right = || inventory(Uuid::new_v4(), own.bank, "A+", 1);
         let versions = async |of: Uuid| {
             let path = format!("/v1/facilities/{of}/summaries/today");
             let summary: Value = service.get(&path).await.json().await.unwrap();
             summary["version"].clone()
         };
         let before = (versions(own.facility).await, versions(other.facility).await);
-        for (what, event) in foreign(own, other, [lot, delivery, wish]) {
+        let foreign = foreign(own, other, [lot, delivery, wish]);
+        let again = stated(own, gone, 1).into_iter().map(|event| ("what was another's", event));
+        let all = foreign.into_iter().chain(given_away(own, other, mine)).chain(again);
+        for (what, event) in all {
             // Beside one that would be right: nothing of the batch is applied.
-            let (status, problem) = posted(&service, &operator, &[mine(), event]).await;
+            let (status, problem) = posted(&service, &operator, &[right(), event]).await;
             assert_eq!(status, 403, "{what}: {problem}");
             assert!(
                 problem["errors"][0]["pointer"].as_str().unwrap().starts_with("/1"),
@@ -98,6 +130,12 @@ on_both_stores! {
             json!({"blood_bank_id": bank, "facility_id": own.facility, "name": "Second"}),
         );
         for events in [
+            stated(own, mine, 3),
+            vec![
+                removed("inventory", mine[0]),
+                removed("distribution", mine[1]),
+                removed("request", mine[2]),
+            ],
             vec![inventory(lot, bank, "O+", 7), new_bank],
             vec![removed("inventory", lot)],
             vec![removed("inventory", lot)],

@@ -206,7 +206,7 @@ on_both_stores! {
         let cursor = log["next_cursor"].as_str().expect("the admin's key came before");
         let rest: Value =
             service.get(&format!("/v1/audit-log?cursor={cursor}")).await.json().await.unwrap();
-        assert!(rest["items"][0]["actor"].as_str().unwrap().starts_with("command key"), "{rest}");
+        assert!(rest["items"][0]["actor"].as_str().unwrap().starts_with("command:"), "{rest}");
         assert!(rest["items"][0]["address"].is_null() && rest["next_cursor"].is_null(), "{rest}");
     }
 }

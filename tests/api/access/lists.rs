@@ -7,7 +7,8 @@ use uuid::Uuid;
 use super::{asked, get_as, key_of, signed_in, site};
 use crate::{
     on_both_stores,
-    steps::{inventory, post},
+    steps::{date_in, facility, inventory, post},
+    support::wait_until,
 };
 
 fn ids(page: &Value) -> Vec<Uuid> {
@@ -76,7 +77,105 @@ on_both_stores! {
             .await
             .unwrap();
         assert_eq!(again.status(), 200);
-        assert!(again.headers().get_all("vary").iter().any(|vary| vary == "Authorization"));
+    }
+
+    async fn no_cache_on_the_way_may_give_an_answer_to_another_reader(launch: Launch) {
+        let service = signed_in(launch).await;
+        let own = site(&service, "Own").await;
+        let viewer = key_of(&service, "viewer", &[own.facility]).await;
+        let of_one = format!("/v1/facilities/{}/summaries", own.facility);
+        let today = format!("{of_one}/today");
+        for path in ["/v1/summaries/today", "/v1/facilities", &of_one, &today] {
+            let answer = asked(&service, Some(&viewer), Method::GET, path).await;
+            let all = |name: &str| {
+                let values = answer.headers().get_all(name).iter();
+                values.map(|value| value.to_str().unwrap()).collect::<Vec<_>>().join(", ")
+            };
+            assert!(all("cache-control").starts_with("private"), "{path}: {:?}", answer.headers());
+            assert!(all("vary").contains("Authorization"), "{path}: {:?}", answer.headers());
+        }
+    }
+
+    async fn a_day_that_has_begun_only_where_one_may_not_see_has_not_begun(launch: Launch) {
+        let service = signed_in(launch).await;
+        // 26 hours apart, so that there is always a day that has begun in the east only.
+        let east = facility(&service, "East", "Pacific/Kiritimati").await;
+        let west = facility(&service, "West", "Etc/GMT+12").await;
+        let date = date_in("Pacific/Kiritimati", 0);
+        assert!(date_in("Etc/GMT+12", 0) < date);
+        let wide = key_of(&service, "viewer", &[]).await;
+        let in_the_west = key_of(&service, "viewer", &[west]).await;
+        let in_the_east = key_of(&service, "viewer", &[east]).await;
+        let nowhere = key_of(&service, "viewer", &[Uuid::new_v4()]).await;
+        let path = format!("/v1/summaries/{date}");
+        // The view of that day is there, and has a facility: another one.
+        let (status, page) = get_as(&service, &wide, &path).await;
+        assert_eq!((status, ids(&page)), (200, vec![east]));
+        assert_eq!(get_as(&service, &in_the_east, &path).await.0, 200);
+        for _ in 0..2 {
+            let (status, problem) = get_as(&service, &in_the_west, &path).await;
+            assert_eq!(status, 404, "{problem}");
+            let of_one = format!("/v1/facilities/{west}/summaries/{date}");
+            let (status, _) = get_as(&service, &in_the_west, &of_one).await;
+            assert_eq!(status, 404, "the same as of its facility alone");
+            let words = problem["detail"].as_str().unwrap();
+            let today = date_in("Etc/GMT+12", 0).to_string();
+            assert!(words.contains(&today) && !words.contains("Kiritimati"), "{words}");
+        }
+        let before = format!("/v1/summaries/{}", date_in("Etc/GMT+12", -1));
+        assert_eq!(ids(&get_as(&service, &in_the_west, &before).await.1), vec![west]);
+        let (status, page) = get_as(&service, &nowhere, &before).await;
+        assert_eq!((status, ids(&page)), (200, vec![]), "none of its facilities is registered");
+        assert_eq!(get_as(&service, &nowhere, "/v1/summaries/9999-12-31").await.0, 404);
+    }
+
+    async fn a_page_does_not_tell_when_figures_of_others_change(launch: Launch) {
+        let service = signed_in(launch).await;
+        let mut sites = Vec::new();
+        for name in ["A", "B", "C", "D"] {
+            sites.push(site(&service, name).await);
+        }
+        let own: Vec<Uuid> = sites[..3].iter().map(|site| site.facility).collect();
+        let viewer = key_of(&service, "viewer", &own).await;
+        let wide = key_of(&service, "viewer", &[]).await;
+        let lot = |place: usize, units: i64| {
+            let lot = Uuid::from_u128(place as u128 + 1);
+            inventory(lot, sites[place].bank, "O+", units)
+        };
+        let stock = [lot(0, 30), lot(1, 20), lot(2, 10), lot(3, 100)];
+        post(&service, &stock).await;
+        let path = "/v1/summaries/today?limit=1&sort=-total_stock";
+        let answer = async |key: &str, path: &str| {
+            let answer = asked(&service, Some(key), Method::GET, path).await;
+            let tag = answer.headers()["etag"].to_str().unwrap().to_owned();
+            (tag, answer.json::<Value>().await.unwrap())
+        };
+        let (before, of_all) = (answer(&viewer, path).await, answer(&wide, path).await);
+        post(&service, &[lot(3, 101)]).await;
+        wait_until("the page of all shows it", async || {
+            answer(&wide, path).await.1["day_version"] != of_all.1["day_version"]
+        })
+        .await;
+        assert_eq!(answer(&viewer, path).await, before, "also its version, its cursor, its tag");
+        // A change of its own changes it, and a reader on the next page stays in its order,
+        // whatever the others do.
+        let cursor = before.1["next_cursor"].as_str().unwrap().to_owned();
+        post(&service, &[lot(1, 5)]).await;
+        wait_until("the page shows it", async || {
+            answer(&viewer, path).await.1["day_version"] != before.1["day_version"]
+        })
+        .await;
+        for units in [3, 300] {
+            post(&service, &[lot(3, units)]).await;
+            let (mut seen, mut next) = (ids(&before.1), Some(cursor.clone()));
+            while let Some(cursor) = next {
+                let page = answer(&viewer, &format!("{path}&cursor={cursor}")).await.1;
+                assert_eq!(page["day_version"], before.1["day_version"]);
+                seen.extend(ids(&page));
+                next = page["next_cursor"].as_str().map(str::to_owned);
+            }
+            assert_eq!(seen, own, "in the order of the first page");
+        }
     }
 }
 

@@ -5,8 +5,16 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{added, asked, key, key_of, signed_in, site};
-use crate::{on_both_stores, support::Service};
+use super::{
+    added, asked,
+    forged::{ISSUER, Signer},
+    key, key_of, signed_in, site,
+};
+use crate::{
+    on_both_stores,
+    steps::{instant, now_ms},
+    support::{Service, wait_until},
+};
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,7 +29,7 @@ enum Who {
 
 use Who::{Admins, Everybody, Operators, Posters, Readers, SignedIn};
 
-const ROUTES: [(&str, &str, Who); 21] = [
+const ROUTES: [(&str, &str, Who); 24] = [
     ("get", "/v1/facilities/{facility_id}/summaries/{date}", Readers),
     ("get", "/v1/facilities/{facility_id}/summaries", Readers),
     ("get", "/v1/summaries/{date}", Readers),
@@ -37,6 +45,9 @@ const ROUTES: [(&str, &str, Who); 21] = [
     ("get", "/v1/api-keys", Admins),
     ("post", "/v1/api-keys", Admins),
     ("delete", "/v1/api-keys/{id}", Admins),
+    ("get", "/v1/denied-principals", Admins),
+    ("post", "/v1/denied-principals", Admins),
+    ("delete", "/v1/denied-principals/{id}", Admins),
     ("get", "/v1/audit-log", Admins),
     ("get", "/.well-known/oauth-protected-resource", Everybody),
     ("get", "/health/live", Everybody),
@@ -88,44 +99,101 @@ async fn status(
     (response.status().as_u16(), challenge.map(|text| text.to_str().unwrap().to_owned()))
 }
 
+/// A credential of each role, keys and tokens. Those of limited roles come first, each limited to
+/// `own`.
+async fn of_roles(service: &Service, signer: &Signer, own: Uuid) -> Vec<(&'static str, String)> {
+    let may_read = json!({"name": "reads", "role": "service", "may_read": true});
+    let token = |role: &str| {
+        signer.token(json!({"roles": [role], "facilities": [own], "sub": format!("a {role}")}))
+    };
+    vec![
+        ("viewer", key_of(service, "viewer", &[own]).await),
+        ("operator", key_of(service, "operator", &[own]).await),
+        ("viewer", token("viewer")),
+        ("operator", token("operator")),
+        ("admin", key_of(service, "admin", &[]).await),
+        ("service", key_of(service, "service", &[]).await),
+        ("reading service", key(service, may_read).await),
+        ("metrics", key_of(service, "metrics", &[]).await),
+        ("admin", token("admin")),
+        ("service", token("service")),
+        ("metrics", token("metrics")),
+    ]
+}
+
+const LIMITED: usize = 4;
+
+/// What must not count, made of the key of an admin or like it.
+async fn of_nobody(
+    service: &Service,
+    signer: &Signer,
+    admin: &str,
+) -> Vec<(&'static str, Option<String>)> {
+    let counts = async |credential: &str| {
+        assert_eq!(status(service, Some(credential), "get", "/v1/auth/me").await.0, 200);
+    };
+    let end_ms = now_ms() + 5_000;
+    let short = json!({"name": "short", "role": "admin", "expires_at": instant(end_ms)});
+    let expired = key(service, short).await;
+    counts(&expired).await;
+    let denied = signer.token(json!({"roles": ["admin"], "sub": "denied"}));
+    counts(&denied).await;
+    let denial = json!({"issuer": ISSUER, "subject": "denied"});
+    assert_eq!(service.post("/v1/denied-principals", &denial).await.status(), 201);
+    let revoked = key_of(service, "admin", &[]).await;
+    counts(&revoked).await;
+    let path = format!("/v1/api-keys/{}", revoked.split('_').nth(1).unwrap());
+    let ended = asked(service, Some(admin), Method::DELETE, &path).await;
+    assert_eq!(ended.status(), 204);
+    // What is remembered is found by the end of a credential, and compared as a whole.
+    counts(admin).await;
+    let (head, secret) = admin.rsplit_once('_').unwrap();
+    let other = if head.ends_with('0') { "1" } else { "0" };
+    let of_another_id = format!("{}{other}_{secret}", &head[..head.len() - 1]);
+    let remembered = signer.token(json!({"roles": ["metrics"]}));
+    counts(&remembered).await;
+    let of_admin = signer.token(json!({"roles": ["admin"]}));
+    let mut parts: Vec<&str> = remembered.split('.').collect();
+    parts[1] = of_admin.split('.').nth(1).unwrap();
+    let of_another_head = parts.join(".");
+    let forged = {
+        let (head, last) = admin.split_at(admin.len() - 1);
+        format!("{head}{}", if last == "A" { "E" } else { "A" })
+    };
+    let there = ["--role", "admin", "--name", "elsewhere"];
+    let elsewhere = added(&Service::on_sqlite(), &there).await;
+    wait_until("the short key has ended", async || now_ms() > end_ms).await;
+    let mut all = vec![
+        ("nobody", None),
+        ("revoked", Some(revoked)),
+        ("expired", Some(expired)),
+        ("denied", Some(denied)),
+        ("forged", Some(forged)),
+        ("of another installation", Some(elsewhere)),
+        ("of another id", Some(of_another_id)),
+        ("with the end of another token", Some(of_another_head)),
+        ("no key", Some("fs_".to_owned())),
+        ("empty", Some(String::new())),
+    ];
+    all.extend(signer.forged().into_iter().map(|(name, token, _)| (name, Some(token))));
+    all
+}
+
 on_both_stores! {
     async fn each_route_is_open_to_those_who_may_use_it_and_to_nobody_else(launch: Launch) {
-        let service = signed_in(launch).await;
+        let signer = Signer::new();
+        let service = signed_in(signer.accepted_by(launch)).await;
         let (own, other) = (site(&service, "Own").await, site(&service, "Other").await);
-        let may_read = json!({"name": "reads", "role": "service", "may_read": true});
-        let roles = [
-            ("viewer", key_of(&service, "viewer", &[own.facility]).await),
-            ("operator", key_of(&service, "operator", &[own.facility]).await),
-            ("admin", key_of(&service, "admin", &[]).await),
-            ("service", key_of(&service, "service", &[]).await),
-            ("reading service", key(&service, may_read).await),
-            ("metrics", key_of(&service, "metrics", &[]).await),
-        ];
-        let revoked = key_of(&service, "admin", &[]).await;
-        let id = revoked.split('_').nth(1).unwrap();
-        let path = format!("/v1/api-keys/{id}");
-        let ended = asked(&service, Some(&roles[2].1), Method::DELETE, &path);
-        assert_eq!(ended.await.status(), 204);
-        let forged = {
-            let (head, last) = roles[2].1.split_at(roles[2].1.len() - 1);
-            format!("{head}{}", if last == "A" { "B" } else { "A" })
-        };
-        let there = ["--role", "admin", "--name", "elsewhere"];
-        let elsewhere = added(&Service::on_sqlite(), &there).await;
+        let roles = of_roles(&service, &signer, own.facility).await;
+        let nobody = of_nobody(&service, &signer, &roles[LIMITED].1).await;
         let operations = operations(&service).await;
         assert!(operations.len() >= ROUTES.len(), "{operations:?}");
         for (method, path) in &operations {
             let who = ROUTES.iter().find(|(m, p, _)| m == method && p == path);
             let (_, _, who) = who.unwrap_or_else(|| panic!("who may {method} {path}?"));
             let own_path = filled(path, own.facility);
-            for (name, credential) in [
-                ("nobody", None),
-                ("revoked", Some(revoked.as_str())),
-                ("forged", Some(forged.as_str())),
-                ("of another installation", Some(elsewhere.as_str())),
-                ("no key", Some("fs_")),
-                ("empty", Some("")),
-            ] {
+            for (name, credential) in &nobody {
+                let credential = credential.as_deref();
                 let (status, challenge) = status(&service, credential, method, &own_path).await;
                 assert_eq!(status == 401, *who != Everybody, "{name}: {method} {path}: {status}");
                 assert_eq!(challenge.is_some(), status == 401, "{name}: {method} {path}");
@@ -136,7 +204,7 @@ on_both_stores! {
                 assert_eq!(status != 403, may(role, *who), "{role}: {method} {path}: {status}");
             }
             if path.contains("{facility_id}") {
-                for (role, key) in &roles[..2] {
+                for (role, key) in &roles[..LIMITED] {
                     for facility in [other.facility, Uuid::new_v4()] {
                         let path = filled(path, facility);
                         let (status, _) = self::status(&service, Some(key), method, &path).await;

@@ -7,9 +7,9 @@ use reqwest::Method;
 use super::{added, asked, get_as};
 use crate::support::{Service, redis::Redis, service::Launch, wait_until};
 
-const WITHIN: Duration = Duration::from_secs(2);
+pub const WITHIN: Duration = Duration::from_secs(2);
 
-async fn replicas(launch: Launch, admin: &str) -> (Vec<Service>, Redis) {
+pub async fn replicas(launch: Launch, admin: &str) -> (Vec<Service>, Redis) {
     let redis = Redis::start();
     let launch = launch.env("REDIS_URL", redis.url()).credential(admin);
     let mut replicas = vec![launch.clone().start().await];

@@ -93,8 +93,15 @@ async fn a_new_label_is_named_until_it_is_accepted() {
     assert_eq!(accepted.code, Some(0), "{}", accepted.output);
     assert!(accepted.output.contains("has the new label 'quarantined'"), "{}", accepted.output);
     assert_eq!(are(&service, None).await, "");
+    let log: Value =
+        service.get("/v1/audit-log?action=mapping.accepted").await.json().await.unwrap();
+    let entry = &log["items"][0];
+    assert!(entry["actor"].as_str().unwrap().starts_with("command:"), "{log}");
+    assert!(entry["detail"]["changes"][0].as_str().unwrap().contains("quarantined"), "{log}");
     let again = run(service.launch(), &["adopt", "accept"]).await;
     assert!(again.output.contains("nothing has changed in the mapped tables"), "{}", again.output);
+    let log: Value = service.get("/v1/audit-log").await.json().await.unwrap();
+    assert_eq!(log["items"].as_array().unwrap().len(), 1, "nothing was accepted: {log}");
 }
 
 #[tokio::test]

@@ -18,7 +18,8 @@ use crate::{
     },
     store::{
         Result, SourceChange, StoreError,
-        postgres::{connect, home::Home, pool::PrimaryPool, session::BEGIN},
+        access::AuditNote,
+        postgres::{access, connect, home::Home, pool::PrimaryPool, session::BEGIN},
     },
 };
 
@@ -139,6 +140,7 @@ async fn check_fit(connection: &mut PgConnection, sources: &SourcesSettings) -> 
 pub async fn accept(
     settings: &DatabaseSettings,
     sources: &SourcesSettings,
+    note: impl FnOnce(&[SourceChange]) -> AuditNote,
 ) -> Result<Vec<SourceChange>> {
     let options = connect::options(settings, &settings.url)?;
     let mut connection = PgConnection::connect_with(&options).await?;
@@ -155,7 +157,13 @@ pub async fn accept(
         Some(shape) => shape.changes(&mut connection).await?,
         None => Vec::new(),
     };
-    Shape::read(&mut connection, sources).await?.store(&mut connection).await?;
+    let now = Shape::read(&mut connection, sources).await?;
+    let mut tx = connection.begin_with(BEGIN).await?;
+    now.store(&mut tx).await?;
+    if !changes.is_empty() {
+        access::note(&note(&changes)).execute(&mut *tx).await?;
+    }
+    tx.commit().await?;
     Ok(changes)
 }
 
