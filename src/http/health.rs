@@ -201,15 +201,9 @@ fn certificate(app: &AppState) -> Option<Dependency> {
     let remedy = fault.map(|fault| {
         format!("{fault}; the certificate before is kept until the files can be used")
     });
-    let state = if last_error.is_some() { "down" } else { "up" };
-    Some(Dependency {
-        name: "tls_certificate",
-        state,
-        last_error,
-        remedy,
-        limits: vec![],
-        stage: None,
-    })
+    Some(Dependency { remedy, ..Dependency::named("tls_certificate", last_error) })
+}
+
 /// The issuers of tokens. Where a provider is away, the last keys go on to count.
 fn issuers(app: &AppState) -> Vec<Dependency> {
     let states = app.guard.as_ref().map(|guard| guard.tokens().state()).unwrap_or_default();

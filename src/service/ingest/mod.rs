@@ -19,8 +19,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::Span;
 
-use self::{fold::Overlay, group_forming::Needs};
 pub use self::registrations::registers;
+use self::{fold::Overlay, group_forming::Needs};
 use super::{imports::ImportPart, outage::Outage, refresh::Refresher};
 
 use crate::{
