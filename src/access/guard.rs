@@ -1,25 +1,29 @@
 //! The way in: a credential becomes somebody who is signed in, or is refused.
 
+mod by_session;
+
 use std::{
-    collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Semaphore};
 
 use super::{
     Visible, api_keys,
     known_keys::KnownKeys,
     remembered::Remembered,
+    sessions::{self, KnownSession, Lifetimes},
     tokens::{Refusal, Tokens},
+    uses::Uses,
 };
 use crate::{
     clock::Clock,
+    config::{AuthSettings, auth_people::origin_of},
     directory::Directory,
     domain::access::Principal,
     store::{self, Store},
@@ -34,15 +38,33 @@ pub struct SignedIn {
     pub visible: Visible,
     /// When the credential ends, by a clock that nobody sets; `None`: never.
     until: Option<Instant>,
+    /// When its facilities are looked up again.
+    visible_until: Option<Instant>,
     /// The API key by which it signed in.
     key: Option<String>,
-    /// When the use of the key was noted last, in minutes since 1970.
+    /// The session by which it signed in.
+    session: Option<KnownSession>,
+    /// When the use of the key or session was noted last, in minutes since 1970.
     noted_minute: AtomicI64,
 }
 
 impl SignedIn {
+    /// The id of the session by which it signed in.
+    pub fn session_id(&self) -> Option<&str> {
+        self.session.as_ref().map(|session| session.id.as_str())
+    }
+
     fn is_over(&self) -> bool {
+        self.visible_until.is_some_and(|until| Instant::now() >= until) || self.has_ended()
+    }
+
+    fn has_ended(&self) -> bool {
         self.until.is_some_and(|until| Instant::now() >= until)
+            || self.session.as_ref().is_some_and(KnownSession::is_idle)
+    }
+
+    fn is_session(&self, id: &str) -> bool {
+        self.session_id() == Some(id)
     }
 }
 
@@ -61,8 +83,32 @@ pub enum Denial {
 const REMEMBERED: usize = 20_000;
 /// Owner's keys of facilities are looked up again after this time.
 const SCOPE_BY_KEY: Duration = Duration::from_secs(60);
+/// The sessions that are looked up at a time, and those that wait for it.
+const LOOKED_UP: usize = 4;
+const WAITING: usize = 256;
 /// The time between two looks for an API key that is not known here.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+
+/// What holds for browsers.
+#[derive(Debug, Clone)]
+pub struct Browsers {
+    /// How long sessions last.
+    pub lifetimes: Lifetimes,
+    /// The origin of the service, where the settings say so.
+    pub origin: Option<String>,
+}
+
+impl Browsers {
+    /// As the settings say.
+    pub fn of(settings: &AuthSettings) -> Self {
+        let lifetimes = Lifetimes {
+            idle: Duration::from_secs(settings.session_idle_minutes * 60),
+            absolute: Duration::from_secs(settings.session_hours * 3_600),
+        };
+        let origin = settings.public_url.as_deref().and_then(origin_of);
+        Browsers { lifetimes, origin }
+    }
+}
 
 /// Verifies credentials, and remembers them.
 pub struct Guard {
@@ -75,8 +121,15 @@ pub struct Guard {
     /// The access version of `keys`; less than any where they were not read yet.
     version: AtomicI64,
     last_look: tokio::sync::Mutex<Look>,
-    /// Uses of keys that are yet to be stored, in milliseconds since 1970.
-    uses: Mutex<HashMap<String, i64>>,
+    /// Counts how often sessions were ended, before they are forgotten.
+    endings: AtomicU64,
+    /// Whether there is an account.
+    has_users: AtomicBool,
+    browsers: Browsers,
+    looked_up: Semaphore,
+    waiting: Semaphore,
+    key_uses: Uses,
+    session_uses: Uses,
     /// Where the database is asked: its connections outlive the worker of a request.
     runtime: Handle,
 }
@@ -97,6 +150,7 @@ impl Guard {
         directory: Arc<Directory>,
         clock: Arc<Clock>,
         tokens: Arc<Tokens>,
+        browsers: Browsers,
     ) -> Self {
         Guard {
             store,
@@ -107,7 +161,13 @@ impl Guard {
             keys: ArcSwap::default(),
             version: AtomicI64::new(i64::MIN),
             last_look: tokio::sync::Mutex::default(),
-            uses: Mutex::default(),
+            endings: AtomicU64::new(0),
+            has_users: AtomicBool::new(false),
+            browsers,
+            looked_up: Semaphore::new(LOOKED_UP),
+            waiting: Semaphore::new(WAITING),
+            key_uses: Uses::default(),
+            session_uses: Uses::default(),
             runtime: Handle::current(),
         }
     }
@@ -124,6 +184,9 @@ impl Guard {
     /// # Errors
     /// It is not right, or that cannot be found out now.
     pub async fn verify(self: &Arc<Self>, credential: &str) -> Result<Arc<SignedIn>, Denial> {
+        if let Some(id) = sessions::id_of(credential) {
+            return self.verify_session(id, credential).await;
+        }
         let who = Arc::new(match api_keys::id_of(credential) {
             Some(id) => self.verify_key(id, credential).await?,
             None => self.verify_token(credential).await?,
@@ -188,13 +251,17 @@ impl Guard {
         key: Option<String>,
     ) -> SignedIn {
         let visible = Visible::of(&principal.facilities, &self.directory);
-        let by_keys = principal.facilities.has_keys().then_some(SCOPE_BY_KEY);
-        let left = match (left, by_keys) {
-            (Some(left), Some(most)) => Some(left.min(most)),
-            (left, most) => left.or(most),
-        };
+        let has_keys = principal.facilities.has_keys();
         let until = left.and_then(|left| Instant::now().checked_add(left));
-        SignedIn { principal, visible, until, key, noted_minute: AtomicI64::new(i64::MIN) }
+        SignedIn {
+            principal,
+            visible,
+            until,
+            visible_until: has_keys.then(|| Instant::now() + SCOPE_BY_KEY),
+            key,
+            session: None,
+            noted_minute: AtomicI64::new(i64::MIN),
+        }
     }
 
     /// Looks again for a key that is not known here: another server, or a command, may have made it
@@ -231,8 +298,11 @@ impl Guard {
     async fn look(&self, last: &mut Look) -> store::Result<()> {
         *last = Look { began: Some(Instant::now()), has_found: false };
         let version = self.store.access_version().await?;
-        if version != self.version.load(Ordering::Acquire) {
+        let known = self.version.load(Ordering::Acquire);
+        if version != known {
             self.read_keys().await?;
+            self.has_users.store(self.store.has_users().await?, Ordering::Release);
+            self.forget_ended(known, version).await?;
             self.version.store(version, Ordering::Release);
         }
         last.has_found = true;
@@ -252,37 +322,53 @@ impl Guard {
 
     /// Whether there is no credential by which anybody could sign in.
     pub fn is_closed(&self) -> bool {
-        self.keys.load().is_empty() && self.tokens.is_empty()
+        self.keys.load().is_empty()
+            && self.tokens.is_empty()
+            && !self.has_users.load(Ordering::Acquire)
     }
 
-    /// Notes the use of a key, once a minute.
+    /// How long sessions last.
+    pub fn lifetimes(&self) -> Lifetimes {
+        self.browsers.lifetimes
+    }
+
+    /// The origin of the service as browsers know it, where the settings say so.
+    pub fn own_origin(&self) -> Option<&str> {
+        self.browsers.origin.as_deref()
+    }
+
+    /// Notes the use of a key or a session, once a minute.
     fn note_use(&self, who: &SignedIn) {
-        let Some(id) = &who.key else { return };
+        let (id, uses) = match (&who.key, &who.session) {
+            (Some(key), _) => (key, &self.key_uses),
+            (None, Some(session)) => {
+                session.touch();
+                (&session.id, &self.session_uses)
+            }
+            (None, None) => return,
+        };
         let now_ms = self.clock.now_ms();
         let minute = now_ms.div_euclid(60_000);
         if who.noted_minute.swap(minute, Ordering::Relaxed) != minute {
-            let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-            uses.insert(id.clone(), minute * 60_000);
+            uses.note(id, minute * 60_000);
         }
     }
 
-    /// Stores when keys were used.
+    /// Stores when keys and sessions were used.
     ///
     /// # Errors
     /// The database does not answer; the uses are kept for the next time.
     pub async fn store_uses(&self) -> store::Result<()> {
-        let taken = std::mem::take(&mut *self.uses.lock().unwrap_or_else(PoisonError::into_inner));
-        if taken.is_empty() {
-            return Ok(());
+        let uses = self.key_uses.take();
+        if !uses.is_empty() {
+            let stored = self.store.note_key_uses(&uses).await;
+            stored.inspect_err(|_| self.key_uses.put_back(uses))?;
         }
-        let uses: Vec<(String, i64)> = taken.into_iter().collect();
-        let stored = self.store.note_key_uses(&uses).await;
-        if stored.is_err() {
-            let mut waiting = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-            for (id, at_ms) in uses {
-                waiting.entry(id).or_insert(at_ms);
-            }
+        let uses = self.session_uses.take();
+        if !uses.is_empty() {
+            let stored = self.store.note_session_uses(&uses).await;
+            stored.inspect_err(|_| self.session_uses.put_back(uses))?;
         }
-        stored
+        Ok(())
     }
 }

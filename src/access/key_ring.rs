@@ -121,12 +121,17 @@ pub async fn revoke(store: &dyn Store, id: &str, by: Actor) -> store::Result<boo
     Ok(is_revoked)
 }
 
-fn note(action: &'static str, subject: &str, detail: serde_json::Value, by: Actor) -> AuditNote {
+pub(super) fn note(
+    action: &'static str,
+    subject: &str,
+    detail: serde_json::Value,
+    by: Actor,
+) -> AuditNote {
     AuditNote { actor: by.id, action, subject: subject.to_owned(), detail, address: by.address }
 }
 
 /// The audit log is also in the log, for those who gather that one.
-fn log(note: &AuditNote) {
+pub(super) fn log(note: &AuditNote) {
     let AuditNote { actor, action, subject, detail, address } = note;
     tracing::info!(%actor, action, %subject, %detail, address, "noted in the audit log");
 }

@@ -53,6 +53,13 @@ pub struct AuthSettings {
     pub secret: Option<Secret>,
     /// A file with this secret.
     pub secret_file: Option<PathBuf>,
+    /// The URL at which browsers reach the service: `https://host[:port]`. Without it, providers
+    /// cannot send anybody back.
+    pub public_url: Option<String>,
+    /// After how many minutes a session ends that is not used.
+    pub session_idle_minutes: u64,
+    /// After how many hours a session ends in any case.
+    pub session_hours: u64,
     /// The issuer whose keys stand in `[auth]` itself. Its audience is that of our own tokens, too.
     pub main: IssuerSettings,
     /// `[[auth.issuers]]`: further ones. None takes over anything from another.
@@ -74,6 +81,14 @@ pub struct IssuerSettings {
     pub keys: Option<Secret>,
     /// A file with its keys.
     pub keys_file: Option<PathBuf>,
+    /// The service's name at the provider, which is then asked to sign people in. `None`: it is not.
+    pub client_id: Option<String>,
+    /// The service's secret at the provider. `None`: the provider knows it by its name alone.
+    pub client_secret: Option<Secret>,
+    /// A file with this secret.
+    pub client_secret_file: Option<PathBuf>,
+    /// What is asked of the provider, with spaces between.
+    pub scopes: String,
     /// The algorithms that its tokens may be signed with, separated by commas.
     pub algorithms: Option<String>,
     /// What the header `typ` must be. `None`: it may be missing, `JWT` or `at+jwt`.
@@ -133,6 +148,10 @@ impl Default for IssuerSettings {
             jwks_url: None,
             keys: None,
             keys_file: None,
+            client_id: None,
+            client_secret: None,
+            client_secret_file: None,
+            scopes: "openid profile".into(),
             algorithms: None,
             token_type: None,
             leeway_seconds: 30,
@@ -159,6 +178,12 @@ impl Default for AuthSettings {
         AuthSettings {
             sign_in: None,
             audit_log_days: 400,
+            public_url: None,
+            // The longest shift: who comes back the next day signs in anew, and a screen that shows
+            // figures asks all the time.
+            session_idle_minutes: 720,
+            // A week: a screen on a wall is signed in once a week; longer is the business of keys.
+            session_hours: 168,
             secret: None,
             secret_file: None,
             main: IssuerSettings::default(),
@@ -206,6 +231,7 @@ impl AuthSettings {
             let right = "must be on, or left out, where a secret or an issuer is set";
             return Err(SettingsError::new("auth.sign_in", &"off", right));
         }
+        self.check_sign_in()?;
         let mut names = vec![OWN_ISSUER];
         for (section, settings) in self.all_issuers() {
             settings.check(&section)?;
@@ -324,6 +350,6 @@ pub fn is_loopback(url: &reqwest::Url) -> bool {
 
 /// Whether a name has no characters that would be read as something else: in an id of a principal,
 /// `#` ends the issuer.
-fn is_plain(name: &str) -> bool {
+pub(super) fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#')
 }

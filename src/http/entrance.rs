@@ -2,7 +2,7 @@
 //! (`routes.rs`); this file asks the guard before the handler runs, so before anything of the
 //! request is validated.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use actix_web::{
     Error, HttpMessage, HttpRequest,
@@ -12,9 +12,9 @@ use actix_web::{
     middleware::Next,
 };
 
-use super::{field_rules, problem::Problem};
+use super::{cookies, field_rules, problem::Problem, same_origin};
 use crate::{
-    access::{Denial, Guard, SignedIn, Visible, key_ring::Actor},
+    access::{Denial, Guard, SignedIn, Visible, key_ring::Actor, sessions},
     domain::access::{Principal, Role},
 };
 
@@ -90,11 +90,14 @@ pub async fn enter(
 ) -> Result<ServiceResponse<impl MessageBody + 'static>, Error> {
     let rule = needs.of(&request);
     let Some(guard) = guard.filter(|_| rule != Rule::Open) else { return next.call(request).await };
-    let credential = credential(request.headers())?;
-    let who = match guard.remembered(credential) {
+    let sent = Sent::of(request.headers())?;
+    let who = match guard.remembered(sent.credential) {
         Some(who) => who,
-        None => guard.verify(credential).await.map_err(denied)?,
+        None => guard.verify(sent.credential).await.map_err(|denial| sent.denied(denial))?,
     };
+    if sent.is_cookie && !request.method().is_safe() {
+        same_origin::check(request.headers(), guard.own_origin())?;
+    }
     if !rule.allows(&who.principal) {
         return Err(Problem::forbidden(format!(
             "The role {} may not do this; {}.",
@@ -109,7 +112,7 @@ pub async fn enter(
     }
     request.extensions_mut().insert(who);
     let mut response = next.call(request).await?;
-    response.headers_mut().append(header::VARY, HeaderValue::from_static("Authorization"));
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("Cookie, Authorization"));
     Ok(response)
 }
 
@@ -124,28 +127,65 @@ fn may(rule: Rule) -> &'static str {
     }
 }
 
-/// The credential of a request.
-fn credential(headers: &HeaderMap) -> Result<&str, Problem> {
-    let mut sent = headers.get_all(header::AUTHORIZATION);
-    let (first, more) = (sent.next(), sent.next());
-    let text = match (first, more) {
-        (None, _) => return Err(denied(Denial::Missing)),
-        (Some(one), None) => one.to_str().unwrap_or_default(),
-        (Some(_), Some(_)) => return Err(denied(Denial::Invalid)),
-    };
-    match text.split_once(' ') {
-        Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => {
-            Ok(credential.trim_start_matches(' '))
+/// The credential of a request: that of the header, or else that of the cookie. Where there are
+/// both, the header counts, whatever it is: no page of another site can set it.
+#[derive(Clone, Copy)]
+struct Sent<'a> {
+    credential: &'a str,
+    is_cookie: bool,
+}
+
+impl<'a> Sent<'a> {
+    fn of(headers: &'a HeaderMap) -> Result<Self, Problem> {
+        let mut sent = headers.get_all(header::AUTHORIZATION);
+        let text = match (sent.next(), sent.next()) {
+            (None, _) => return Sent::of_cookie(headers),
+            (Some(one), None) => one.to_str().unwrap_or_default(),
+            (Some(_), Some(_)) => return Err(denied(Denial::Invalid)),
+        };
+        match text.split_once(' ') {
+            Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => {
+                let credential = credential.trim_start_matches(' ');
+                // A session is for browsers, which cannot send it so.
+                match sessions::id_of(credential) {
+                    None => Ok(Sent { credential, is_cookie: false }),
+                    Some(_) => Err(denied(Denial::Invalid)),
+                }
+            }
+            _ => Err(denied(Denial::Invalid)),
         }
-        _ => Err(denied(Denial::Invalid)),
     }
+
+    fn of_cookie(headers: &'a HeaderMap) -> Result<Self, Problem> {
+        match cookies::sent(headers, cookies::SESSION) {
+            cookies::Sent::Nothing => Err(denied(Denial::Missing)),
+            cookies::Sent::One(credential) if sessions::id_of(credential).is_some() => {
+                Ok(Sent { credential, is_cookie: true })
+            }
+            cookies::Sent::One(_) | cookies::Sent::Several => Err(session_over()),
+        }
+    }
+
+    fn denied(self, denial: Denial) -> Problem {
+        match denial {
+            Denial::Missing | Denial::Invalid if self.is_cookie => session_over(),
+            denial => denied(denial),
+        }
+    }
+}
+
+fn session_over() -> Problem {
+    Problem::unauthorized(
+        "The session of this browser has ended, or belongs elsewhere: sign in anew.",
+        "Session realm=\"facility-summary\"",
+    )
 }
 
 fn denied(denial: Denial) -> Problem {
     match denial {
         Denial::Missing => Problem::unauthorized(
             "Sign in: send an API key or a token in the header Authorization, as in \
-             `Authorization: Bearer fs_…`.",
+             `Authorization: Bearer fs_…`, or the cookie of a session.",
             "Bearer realm=\"facility-summary\"",
         ),
         Denial::Invalid => Problem::unauthorized(
@@ -167,11 +207,16 @@ pub(super) fn who(request: &HttpRequest) -> Option<Arc<SignedIn>> {
 
 /// Who sent the request and from where, as the audit log names it.
 pub(super) fn actor(request: &HttpRequest) -> Actor {
-    let address = request.peer_addr().map(|address| address.ip().to_string());
+    let address = client_address(request).map(|address| address.to_string());
     match who(request) {
         Some(who) => Actor { id: who.principal.id.clone(), address },
         None => Actor { id: "anybody, as there is no sign-in".to_owned(), address },
     }
+}
+
+/// The address that a request comes from.
+pub(super) fn client_address(request: &HttpRequest) -> Option<IpAddr> {
+    request.peer_addr().map(|address| address.ip())
 }
 
 /// The facilities that whoever sent the request may see.

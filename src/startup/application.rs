@@ -12,9 +12,9 @@ use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use tokio::{runtime::Handle, task::JoinHandle};
 
-use super::{Core, StartError, replica_link::Running};
+use super::{Core, StartError, replica_link::Running, sign_in};
 use crate::{
-    access::{Guard, tokens::Tokens},
+    access::Guard,
     config::{Settings, SettingsError, sources::SourcesSettings},
     http,
     http::state::AppState,
@@ -109,7 +109,7 @@ impl Application {
         };
         let comparison =
             settings.sources.as_ref().map(|sources| comparison(&core, sources, &drain));
-        let guard = guard(&core, &drain).await?;
+        let (guard, people) = sign_in::parts(&core, &drain).await?.unzip();
         let jobs = start_jobs(&core, &drain, comparison.clone(), guard.clone()).await?;
         let proof = shared_proof(&core, &reads, &drain);
         let lists = lists(&settings, &reads, &proof, &drain);
@@ -132,6 +132,7 @@ impl Application {
             comparison,
             rebuild: core.rebuild,
             guard,
+            people,
             started,
             draining: Arc::default(),
             refused: Arc::default(),
@@ -333,29 +334,6 @@ async fn start_jobs(
     })
     .await
     .map_err(|source| StartError::Cron { cron: cron.unwrap_or_default().to_owned(), source })
-}
-
-/// What verifies credentials, with all keys; `None` where there is no sign-in.
-async fn guard(core: &Core, drain: &Drain) -> Result<Option<Arc<Guard>>, StartError> {
-    if !core.settings.auth.is_on() {
-        return Ok(None);
-    }
-    let tokens = Arc::new(Tokens::open(&core.settings.auth)?);
-    let (store, directory, clock) =
-        (core.store.clone(), core.directory.clone(), core.clock.clone());
-    let guard = Guard::new(store, directory, clock, tokens.clone());
-    guard.follow().await.map_err(|source| StartError::Store {
-        url: crate::config::redacted(&core.settings.database.url),
-        source,
-    })?;
-    if guard.is_closed() {
-        tracing::warn!(
-            "nobody can sign in yet: make a key with `facility-summary key add --role admin --name \
-             NAME`"
-        );
-    }
-    tokio::spawn(tokens.keep_current(drain.stop.clone()));
-    Ok(Some(Arc::new(guard)))
 }
 
 /// The comparison of mapped tables with what they were.

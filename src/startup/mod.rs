@@ -3,6 +3,7 @@
 
 mod application;
 mod replica_link;
+mod sign_in;
 pub mod signals;
 
 use std::{

@@ -79,7 +79,8 @@ pub struct AuditEntry {
 /// log, all in one transaction.
 #[async_trait]
 pub trait AccessStore {
-    /// Rises with each change of keys. Every server looks at it each half second.
+    /// Rises with each change of keys and accounts, and each session that is ended. Every server
+    /// looks at it each half second.
     async fn access_version(&self) -> Result<i64>;
     /// All keys, also those that have ended. The newest first.
     async fn api_keys(&self) -> Result<Vec<ApiKeyRow>>;
@@ -95,7 +96,7 @@ pub trait AccessStore {
     /// The entries of the audit log with a number below `before`, the newest first, at most
     /// `limit`.
     async fn audit_log(&self, before: i64, limit: usize) -> Result<Vec<AuditEntry>>;
-    /// Deletes entries of the audit log that are older than `before_ms`, and keys that ended before
-    /// it.
+    /// Deletes entries of the audit log that are older than `before_ms`, and keys and sessions that
+    /// ended before it.
     async fn prune_access(&self, before_ms: i64) -> Result<()>;
 }

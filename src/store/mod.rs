@@ -16,6 +16,7 @@ mod kept_connection;
 mod marks;
 mod odd_row;
 mod owners_check;
+pub mod people;
 pub mod postgres;
 mod source_change;
 mod source_triggers;
@@ -61,7 +62,7 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// Reads outside any transaction, and the begin of a transaction.
 #[async_trait]
 pub trait Store:
-    JobQueue + imports::ImportLog + access::AccessStore + Send + Sync + 'static
+    JobQueue + imports::ImportLog + access::AccessStore + people::PeopleStore + Send + Sync + 'static
 {
     /// The database's clock, in milliseconds since 1970. Costs a round trip.
     async fn now_ms(&self) -> Result<i64>;

@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, process::ExitCode, str::FromStr};
 use clap::{Args, Subcommand};
 use uuid::Uuid;
 
-use super::counted;
+use super::{actor, counted};
 use crate::{
-    access::key_ring::{self, Actor, KeyWish},
+    access::key_ring::{self, KeyWish},
     config::Settings,
     domain::{access::Role, summary::rfc3339},
     http::field_rules::parse_instant,
@@ -110,7 +110,7 @@ async fn add(args: AddArgs, core: &Core) -> store::Result<ExitCode> {
         eprintln!("facility-summary: {option} {detail}");
         return Ok(ExitCode::from(2));
     }
-    let (row, key) = key_ring::add(&*core.store, wish, actor()).await?;
+    let (row, key) = key_ring::add(&*core.store, wish, actor("key")).await?;
     if !unknown.is_empty() {
         eprintln!(
             "facility-summary: not registered yet, so there is nothing to see of them so far: {}",
@@ -174,7 +174,7 @@ fn line(row: &ApiKeyRow, now_ms: i64) -> String {
 }
 
 async fn revoke(id: &str, core: &Core) -> store::Result<ExitCode> {
-    if key_ring::revoke(&*core.store, id, actor()).await? {
+    if key_ring::revoke(&*core.store, id, actor("key")).await? {
         println!("The key {id} is revoked.");
         return Ok(ExitCode::SUCCESS);
     }
@@ -183,13 +183,4 @@ async fn revoke(id: &str, core: &Core) -> store::Result<ExitCode> {
          facility-summary key list"
     );
     Ok(ExitCode::from(1))
-}
-
-/// Who runs the command, as far as the environment says.
-fn actor() -> Actor {
-    let user = ["SUDO_USER", "USER", "LOGNAME"]
-        .into_iter()
-        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
-    let user = user.unwrap_or_else(|| "an unknown user".to_owned());
-    Actor { id: format!("command key, run by {user}"), address: None }
 }

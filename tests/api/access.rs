@@ -5,7 +5,11 @@ mod events;
 mod keys;
 mod lists;
 mod matrix;
+mod people;
+mod provider;
 mod revoked;
+mod sessions;
+mod setup;
 
 use reqwest::{Method, Response};
 use serde_json::{Value, json};

@@ -76,7 +76,7 @@ on_both_stores! {
             .await
             .unwrap();
         assert_eq!(again.status(), 200);
-        assert!(again.headers().get_all("vary").iter().any(|vary| vary == "Authorization"));
+        assert!(again.headers().get_all("vary").iter().any(|vary| vary == "Cookie, Authorization"));
     }
 }
 

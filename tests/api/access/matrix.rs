@@ -21,7 +21,7 @@ enum Who {
 
 use Who::{Admins, Everybody, Operators, Posters, Readers, SignedIn};
 
-const ROUTES: [(&str, &str, Who); 20] = [
+const ROUTES: [(&str, &str, Who); 28] = [
     ("get", "/v1/facilities/{facility_id}/summaries/{date}", Readers),
     ("get", "/v1/facilities/{facility_id}/summaries", Readers),
     ("get", "/v1/summaries/{date}", Readers),
@@ -38,6 +38,14 @@ const ROUTES: [(&str, &str, Who); 20] = [
     ("post", "/v1/api-keys", Admins),
     ("delete", "/v1/api-keys/{id}", Admins),
     ("get", "/v1/audit-log", Admins),
+    ("post", "/v1/auth/login", Everybody),
+    ("post", "/v1/auth/setup", Everybody),
+    ("post", "/v1/auth/logout", SignedIn),
+    ("get", "/v1/auth/sign-in", Everybody),
+    ("get", "/v1/auth/callback", Everybody),
+    ("post", "/v1/auth/backchannel-logout", Everybody),
+    ("get", "/v1/auth/sessions", SignedIn),
+    ("delete", "/v1/auth/sessions/{id}", SignedIn),
     ("get", "/health/live", Everybody),
     ("get", "/health/ready", Everybody),
     ("get", "/metrics", Everybody),
