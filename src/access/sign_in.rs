@@ -1,5 +1,5 @@
-//! Sign-in of people: by a password, by a code for the first account, or by a provider that has said
-//! who somebody is. Each begins a session.
+//! Sign-in of people: by a password, by a code for the first account, or by a provider that has
+//! said who somebody is. Each begins a session.
 
 mod ended;
 

@@ -1,6 +1,6 @@
 //! How fast passwords can be tried. Nobody is locked out: what somebody does at one address slows
-//! down that address, and for all others an account that is being guessed at answers a second later,
-//! and no more than that. All of this is in the memory of one server, and bounded.
+//! down that address, and for all others an account that is being guessed at answers a second
+//! later, and no more than that. All of this is in the memory of one server, and bounded.
 
 use std::{
     net::{IpAddr, Ipv6Addr},

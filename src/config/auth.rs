@@ -81,7 +81,8 @@ pub struct IssuerSettings {
     pub keys: Option<Secret>,
     /// A file with its keys.
     pub keys_file: Option<PathBuf>,
-    /// The service's name at the provider, which is then asked to sign people in. `None`: it is not.
+    /// The service's name at the provider, which is then asked to sign people in. `None`: it is
+    /// not.
     pub client_id: Option<String>,
     /// The service's secret at the provider. `None`: the provider knows it by its name alone.
     pub client_secret: Option<Secret>,

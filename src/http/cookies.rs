@@ -1,5 +1,5 @@
-//! The two cookies: the session of a browser, and what belongs to a sign-in at a provider while it is
-//! under way. The prefix `__Host-` has browsers take them from this host only, over TLS, for all
+//! The two cookies: the session of a browser, and what belongs to a sign-in at a provider while it
+//! is under way. The prefix `__Host-` has browsers take them from this host only, over TLS, for all
 //! paths. (Chromium and Firefox take them from http://localhost as well.)
 
 use actix_web::http::header::{self, HeaderMap};

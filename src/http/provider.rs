@@ -193,8 +193,7 @@ fn problem(fault: Fault) -> Problem {
         Fault::NotBegun(_) => Problem::bad_request(format!("{text} Begin the sign-in anew.")),
         Fault::Denied(_) => Problem::forbidden(text),
         Fault::Token(refusal) => Problem::forbidden(format!(
-            "The provider signed you in, but its token does not count here: {refusal}. `facility-\
-             summary token explain` says more."
+            "The provider signed you in, but its token does not count here: {refusal}."
         )),
         Fault::Away(why) => {
             tracing::warn!(%why, "the provider cannot be asked");

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use super::{
     added, asked, get_as, key_of,
-    people::{SESSION, add_user, asked_with, cookie, from_page, login, session, with_anna},
+    people::{
+        PASSWORD, SESSION, add_user, asked_with, cookie, from_page, login, session, with_anna,
+    },
 };
 use crate::{
     on_both_stores,
-    support::{
-        Service, faketime::FakeClock, postgres::Postgres, redis::Redis, service::Launch, wait_until,
-    },
+    support::{Service, faketime::FakeClock, postgres::Postgres, redis::Redis, wait_until},
 };
 
 const ME: &str = "/v1/auth/me";
@@ -144,7 +144,7 @@ on_both_stores! {
         for site in [None, Some("cross-site")] {
             let login = service.request_as(None, Method::POST, "/v1/auth/login");
             let login = site.into_iter().fold(login, |login, site| login.header("sec-fetch-site", site));
-            let body = json!({"name": "anna", "password": super::people::PASSWORD});
+            let body = json!({"name": "anna", "password": PASSWORD});
             let refused = login.json(&body).send().await.unwrap();
             assert_eq!(refused.status(), 403);
             assert!(refused.headers().get("set-cookie").is_none());
@@ -258,7 +258,7 @@ async fn while_the_database_is_away_known_sessions_go_on_and_unknown_ones_get_50
     })
     .await;
     assert_eq!(asked_with(&service, &known, Method::GET, ME).await.0, 200);
-    assert_eq!(login(&service, "anna", super::people::PASSWORD).await.status(), 503);
+    assert_eq!(login(&service, "anna", PASSWORD).await.status(), 503);
 }
 
 /// A service whose sessions end after an hour without a use, and after three in any case; with the
