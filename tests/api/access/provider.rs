@@ -126,7 +126,8 @@ on_both_stores! {
     ) {
         let world = World::new(launch).await;
         let begun = world.begin("?return_to=/wall%3Fa%3D1").await;
-        assert!(begun.asked.as_str().starts_with(&format!("{}/authorize?", world.provider.issuer())));
+        let there = format!("{}/authorize?", world.provider.issuer());
+        assert!(begun.asked.as_str().starts_with(&there), "{}", begun.asked);
         for (name, value) in [
             ("response_type", "code"),
             ("client_id", world.client().as_str()),

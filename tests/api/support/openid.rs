@@ -1,5 +1,5 @@
-//! An OpenID provider on a port of this machine: discovery, keys and the exchange of codes over real
-//! HTTP. A test changes what it answers while it runs.
+//! An OpenID provider on a port of this machine: discovery, keys and the exchange of codes over
+//! real HTTP. A test changes what it answers while it runs.
 
 use std::{
     net::SocketAddr,
