@@ -27,6 +27,7 @@ use crate::{
         import::{self, ServiceTarget},
         key::{self, KeyCommand},
         token::{self, TokenCommand},
+        user::{self, UserCommand},
     },
 };
 
@@ -113,6 +114,12 @@ enum Command {
         #[command(subcommand)]
         action: KeyCommand,
     },
+    /// Make, list, disable, enable and reset accounts, by which people sign in with a password
+    #[command(after_help = "Example:\n  facility-summary user add anna --role admin")]
+    User {
+        #[command(subcommand)]
+        action: UserCommand,
+    },
     /// List what was imported: source, file, hash, rows, when, and by which command
     #[command(after_help = "Example:\n  facility-summary imports")]
     Imports,
@@ -190,6 +197,7 @@ pub async fn run() -> ExitCode {
         },
         Command::Adopt { action } => adopt::run(action, &settings).await,
         Command::Key { action } => key::run(action, settings).await,
+        Command::User { action } => user::run(action, settings).await,
         Command::Imports => imports(settings).await,
         Command::Token { action } => token::run(action, settings).await,
         Command::Openapi => {

@@ -3,6 +3,7 @@
 //! lists all defaults, and a test compares the two.
 
 pub mod auth;
+pub mod auth_people;
 mod auth_table;
 #[cfg(test)]
 mod auth_tests;

@@ -129,6 +129,15 @@ metrics! {
         "Events, by type and outcome.",
         &["type", "outcome"],
     );
+    sign_ins: IntCounterVec = counters(
+        "sign_ins_total",
+        "Sign-ins of people, by way (password, provider, setup) and outcome.",
+        &["way", "outcome"],
+    );
+    password_hashes: IntCounter = counter(
+        "password_hashes_total",
+        "Passwords that were hashed: to verify one, or to store one.",
+    );
     http_requests: IntCounterVec = counters(
         "http_requests_total",
         "Requests, by matched route.",

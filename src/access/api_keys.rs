@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 /// The characters of an id: digits and small letters without those that look alike.
 const ID_ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const ID_LENGTH: usize = 12;
+const PREFIX: &str = "fs_";
 /// 32 bytes in base64url without padding.
 const SECRET_LENGTH: usize = 43;
 
@@ -23,19 +24,36 @@ pub struct NewApiKey {
 impl NewApiKey {
     /// A key of random bits.
     pub fn random() -> Self {
-        let mut random = [0u8; ID_LENGTH + 32];
-        rand::rng().fill_bytes(&mut random);
-        let (id, secret) = random.split_at(ID_LENGTH);
-        let id: String =
-            id.iter().map(|byte| char::from(ID_ALPHABET[usize::from(byte % 32)])).collect();
-        let text = format!("fs_{id}_{}", URL_SAFE_NO_PAD.encode(secret));
+        let (id, text) = new_text(PREFIX);
         NewApiKey { id, text }
     }
 }
 
 /// The id in a text that has the form of an API key; `None` for any other text.
 pub fn id_of(text: &str) -> Option<&str> {
-    let (id, secret) = text.strip_prefix("fs_")?.split_once('_')?;
+    id_after(PREFIX, text)
+}
+
+/// Random characters that are easy to read.
+pub(super) fn readable(length: usize) -> String {
+    let mut random = vec![0u8; length];
+    rand::rng().fill_bytes(&mut random);
+    random.iter().map(|byte| char::from(ID_ALPHABET[usize::from(byte % 32)])).collect()
+}
+
+/// A new id, and the whole text of which it is a part.
+pub(super) fn new_text(prefix: &str) -> (String, String) {
+    let mut secret = [0u8; 32];
+    rand::rng().fill_bytes(&mut secret);
+    let id = readable(ID_LENGTH);
+    let text = format!("{prefix}{id}_{}", URL_SAFE_NO_PAD.encode(secret));
+    (id, text)
+}
+
+/// The id in a text of [`new_text`]; `None` for a text of another form.
+pub(super) fn id_after<'a>(prefix: &str, text: &'a str) -> Option<&'a str> {
+    let (id, secret) = text.strip_prefix(prefix)?.split_once('_')?;
+    let is_id = id.len() == ID_LENGTH && id.bytes().all(|byte| ID_ALPHABET.contains(&byte));
     let is_secret = secret.len() == SECRET_LENGTH
         && secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     (is_id(id) && is_secret).then_some(id)

@@ -1,10 +1,13 @@
 //! The way in: a credential becomes somebody who is signed in, or is refused.
 
+mod by_key;
+mod by_session;
+mod by_token;
+
 use std::{
-    collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -17,10 +20,13 @@ use super::{
     denials::{KnownDenials, TokenName},
     known_keys::KnownKeys,
     remembered::Remembered,
-    tokens::{Refusal, Tokens, Verified},
+    sessions::{self, KnownSession, Lifetimes},
+    tokens::Tokens,
+    uses::Uses,
 };
 use crate::{
     clock::Clock,
+    config::{AuthSettings, auth_people::origin_of},
     directory::Directory,
     domain::access::Principal,
     metrics::Metrics,
@@ -36,17 +42,35 @@ pub struct SignedIn {
     pub visible: Visible,
     /// When the credential ends, by a clock that nobody sets; `None`: never.
     until: Option<Instant>,
+    /// When its facilities are looked up again.
+    visible_until: Option<Instant>,
     /// The API key by which it signed in.
     key: Option<String>,
     /// The token by which it signed in.
     token: Option<TokenName>,
-    /// When the use of the key was noted last, in minutes since 1970.
+    /// The session by which it signed in.
+    session: Option<KnownSession>,
+    /// When the use of the key or session was noted last, in minutes since 1970.
     noted_minute: AtomicI64,
 }
 
 impl SignedIn {
+    /// The id of the session by which it signed in.
+    pub fn session_id(&self) -> Option<&str> {
+        self.session.as_ref().map(|session| session.id.as_str())
+    }
+
     fn is_over(&self) -> bool {
+        self.visible_until.is_some_and(|until| Instant::now() >= until) || self.has_ended()
+    }
+
+    fn has_ended(&self) -> bool {
         self.until.is_some_and(|until| Instant::now() >= until)
+            || self.session.as_ref().is_some_and(KnownSession::is_idle)
+    }
+
+    fn is_session(&self, id: &str) -> bool {
+        self.session_id() == Some(id)
     }
 }
 
@@ -76,12 +100,32 @@ impl Denial {
 const REMEMBERED: usize = 20_000;
 /// Owner's keys of facilities are looked up again after this time.
 const SCOPE_BY_KEY: Duration = Duration::from_secs(60);
-/// The most requests that wait for a look for an API key that is not known here.
+/// The sessions that are looked up at a time.
+const LOOKED_UP: usize = 4;
+/// The most requests that wait for a look for an API key that is not known here; and for one for a
+/// session.
 const WAITING: usize = 256;
-/// The most time that each of them waits.
-const LOOK_WAIT: Duration = Duration::from_secs(2);
-/// The time between two looks for an API key that is not known here.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+
+/// What holds for browsers.
+#[derive(Debug, Clone)]
+pub struct Browsers {
+    /// How long sessions last.
+    pub lifetimes: Lifetimes,
+    /// The origin of the service, where the settings say so.
+    pub origin: Option<String>,
+}
+
+impl Browsers {
+    /// As the settings say.
+    pub fn of(settings: &AuthSettings) -> Self {
+        let lifetimes = Lifetimes {
+            idle: Duration::from_secs(settings.session_idle_minutes * 60),
+            absolute: Duration::from_secs(settings.session_hours * 3_600),
+        };
+        let origin = settings.public_url.as_deref().and_then(origin_of);
+        Browsers { lifetimes, origin }
+    }
+}
 
 /// Verifies credentials, and remembers them.
 pub struct Guard {
@@ -95,11 +139,18 @@ pub struct Guard {
     /// The access version of `keys` and `denials`; less than any where they were not read yet.
     version: AtomicI64,
     last_look: tokio::sync::Mutex<Look>,
-    /// The places of those that wait for a look.
-    waiting: Arc<Semaphore>,
-    /// Uses of keys that are yet to be stored, in milliseconds since 1970.
-    uses: Mutex<HashMap<String, i64>>,
+    /// The places of those that wait for a look for a key.
+    waiting_for_keys: Arc<Semaphore>,
     metrics: Arc<Metrics>,
+    /// Counts how often sessions were ended, before they are forgotten.
+    endings: AtomicU64,
+    /// Whether there is an account.
+    has_users: AtomicBool,
+    browsers: Browsers,
+    looked_up: Semaphore,
+    waiting: Semaphore,
+    key_uses: Uses,
+    session_uses: Uses,
     /// Where the database is asked: its connections outlive the worker of a request.
     runtime: Handle,
 }
@@ -121,6 +172,7 @@ impl Guard {
         clock: Arc<Clock>,
         tokens: Arc<Tokens>,
         metrics: Arc<Metrics>,
+        browsers: Browsers,
     ) -> Self {
         Guard {
             store,
@@ -132,9 +184,15 @@ impl Guard {
             denials: ArcSwap::default(),
             version: AtomicI64::new(i64::MIN),
             last_look: tokio::sync::Mutex::default(),
-            waiting: Arc::new(Semaphore::new(WAITING)),
-            uses: Mutex::default(),
+            waiting_for_keys: Arc::new(Semaphore::new(WAITING)),
             metrics,
+            endings: AtomicU64::new(0),
+            has_users: AtomicBool::new(false),
+            browsers,
+            looked_up: Semaphore::new(LOOKED_UP),
+            waiting: Semaphore::new(WAITING),
+            key_uses: Uses::default(),
+            session_uses: Uses::default(),
             runtime: Handle::current(),
         }
     }
@@ -151,6 +209,9 @@ impl Guard {
     /// # Errors
     /// It is not right, or that cannot be found out now.
     pub async fn verify(self: &Arc<Self>, credential: &str) -> Result<Arc<SignedIn>, Denial> {
+        if let Some(id) = sessions::id_of(credential) {
+            return self.verify_session(id, credential).await;
+        }
         let who = Arc::new(match api_keys::id_of(credential) {
             Some(id) => self.verify_key(id, credential).await?,
             None => self.verify_token(credential).await?,
@@ -175,70 +236,6 @@ impl Guard {
         Ok(())
     }
 
-    /// Whether the token by which somebody signed in does not count any more.
-    fn is_denied(&self, who: &SignedIn) -> bool {
-        who.token.as_ref().is_some_and(|token| self.denials.load().has(token, self.clock.now_ms()))
-    }
-
-    async fn verify_key(self: &Arc<Self>, id: &str, credential: &str) -> Result<SignedIn, Denial> {
-        self.metrics.credential_verifications.with_label_values(&["key"]).inc();
-        if !self.keys.load().has(id) {
-            self.look_for_key().await?;
-        }
-        self.by_key(id, credential).ok_or(Denial::Invalid)
-    }
-
-    /// Verifies a token of an issuer, in a task of its own: a fetch of keys goes on for the others
-    /// when its client goes away.
-    async fn verify_token(&self, credential: &str) -> Result<SignedIn, Denial> {
-        let (tokens, token) = (self.tokens.clone(), credential.to_owned());
-        self.metrics.credential_verifications.with_label_values(&["token"]).inc();
-        let now_ms = self.clock.now_ms();
-        let verifying = self.runtime.spawn(async move { tokens.verify(&token, now_ms).await });
-        match verifying.await {
-            Ok(Ok(verified)) => {
-                let left_ms = u64::try_from(verified.expires_ms.saturating_sub(now_ms));
-                let left = left_ms.map_err(|_| Denial::Invalid)?;
-                let Verified { principal, issuer, subject, token_id, .. } = verified;
-                let token = TokenName { issuer, subject, token_id };
-                let who = self.signed_in(principal, Some(Duration::from_millis(left)), None);
-                let who = SignedIn { token: Some(token), ..who };
-                if self.is_denied(&who) {
-                    self.refused("denied");
-                    return Err(Denial::Invalid);
-                }
-                Ok(who)
-            }
-            Ok(Err(Refusal::Invalid(reason))) => {
-                self.refused(reason.class());
-                tracing::debug!(%reason, "a token was refused");
-                Err(Denial::Invalid)
-            }
-            Ok(Err(Refusal::Unavailable(why))) => {
-                self.refused("unavailable");
-                tracing::debug!(%why, "a token could not be verified");
-                Err(Denial::Unavailable)
-            }
-            Err(_) => Err(Denial::Unavailable),
-        }
-    }
-
-    fn refused(&self, reason: &str) {
-        self.metrics.token_refusals.with_label_values(&[reason]).inc();
-    }
-
-    /// Who has this key; `None` when it is not known, is another one, or is over.
-    fn by_key(&self, id: &str, credential: &str) -> Option<SignedIn> {
-        let keys = self.keys.load();
-        let key = keys.get(id).filter(|key| key.is(credential))?;
-        let left_ms = key.expires_ms.map(|at_ms| at_ms.saturating_sub(self.clock.latest_ms()));
-        let left = match left_ms {
-            None => None,
-            Some(ms) => Some(Duration::from_millis(u64::try_from(ms).ok().filter(|ms| *ms > 0)?)),
-        };
-        Some(self.signed_in(key.principal.clone(), left, Some(id.to_owned())))
-    }
-
     fn signed_in(
         &self,
         principal: Principal,
@@ -246,37 +243,17 @@ impl Guard {
         key: Option<String>,
     ) -> SignedIn {
         let visible = Visible::of(&principal.facilities, &self.directory);
-        let by_keys = principal.facilities.has_keys().then_some(SCOPE_BY_KEY);
-        let left = match (left, by_keys) {
-            (Some(left), Some(most)) => Some(left.min(most)),
-            (left, most) => left.or(most),
-        };
+        let has_keys = principal.facilities.has_keys();
         let until = left.and_then(|left| Instant::now().checked_add(left));
-        let noted_minute = AtomicI64::new(i64::MIN);
-        SignedIn { principal, visible, until, key, token: None, noted_minute }
-    }
-
-    /// Looks again for a key that is not known here: another server, or a command, may have made it
-    /// just now. All that wait share a look, and there are few looks in a second, so that unknown
-    /// keys cost the database next to nothing. While the database hangs, a bounded number waits for
-    /// a bounded time.
-    async fn look_for_key(self: &Arc<Self>) -> Result<(), Denial> {
-        let place = self.waiting.clone().try_acquire_owned().map_err(|_| Denial::Unavailable)?;
-        let (guard, arrived) = (self.clone(), Instant::now());
-        // In a task of its own: it goes on when its client goes away.
-        let looking = self.runtime.spawn(async move {
-            let _place = place;
-            let mut last = guard.last_look.lock().await;
-            if last.began.is_some_and(|began| began > arrived) {
-                return last.has_found;
-            }
-            let since = last.began.map_or(BETWEEN_LOOKS, |began| began.elapsed());
-            tokio::time::sleep(BETWEEN_LOOKS.saturating_sub(since)).await;
-            guard.look(&mut last).await.is_ok()
-        });
-        match tokio::time::timeout(LOOK_WAIT, looking).await {
-            Ok(Ok(true)) => Ok(()),
-            _ => Err(Denial::Unavailable),
+        SignedIn {
+            principal,
+            visible,
+            until,
+            visible_until: has_keys.then(|| Instant::now() + SCOPE_BY_KEY),
+            key,
+            token: None,
+            session: None,
+            noted_minute: AtomicI64::new(i64::MIN),
         }
     }
 
@@ -293,31 +270,15 @@ impl Guard {
     async fn look(&self, last: &mut Look) -> store::Result<()> {
         *last = Look { began: Some(Instant::now()), has_found: false };
         let version = self.store.access_version().await?;
-        if version != self.version.load(Ordering::Acquire) {
+        let known = self.version.load(Ordering::Acquire);
+        if version != known {
             self.read_keys().await?;
             self.read_denials().await?;
+            self.has_users.store(self.store.has_users().await?, Ordering::Release);
+            self.forget_ended(known, version).await?;
             self.version.store(version, Ordering::Release);
         }
         last.has_found = true;
-        Ok(())
-    }
-
-    async fn read_keys(&self) -> store::Result<()> {
-        let (keys, unreadable) = KnownKeys::of(self.store.api_keys().await?);
-        if !unreadable.is_empty() {
-            tracing::warn!(ids = ?unreadable, "API keys whose rows cannot be read are refused");
-        }
-        let keys = Arc::new(keys);
-        self.keys.store(keys.clone());
-        self.remembered.forget(|who| who.key.as_ref().is_some_and(|id| !keys.has(id)));
-        Ok(())
-    }
-
-    /// What was remembered of denied tokens is forgotten; everything else stays, so that nobody
-    /// else's tokens are verified again.
-    async fn read_denials(&self) -> store::Result<()> {
-        self.denials.store(Arc::new(KnownDenials::of(self.store.denials().await?)));
-        self.remembered.forget(|who| self.is_denied(who));
         Ok(())
     }
 
@@ -331,58 +292,56 @@ impl Guard {
         self.metrics.access_denials.with_label_values(&[kind]).inc();
     }
 
-    /// Says in the log who could do everything from the start on, or that nobody can sign in: keys
-    /// may have been made before sign-in was switched on.
-    pub fn log_who_may(&self) {
-        let keys = self.keys.load();
-        if keys.is_empty() && self.tokens.is_empty() {
-            tracing::warn!(
-                "nobody can sign in yet: make a key with `facility-summary key add --role admin \
-                 --name NAME`"
-            );
-        }
-        let admins = keys.admins(self.clock.now_ms());
-        if !admins.is_empty() {
-            const MOST_NAMED: usize = 20;
-            let named = admins.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
-            tracing::info!(
-                count = admins.len(),
-                keys = named,
-                "with these API keys everything may be done; a key that you do not know is ended \
-                 by `facility-summary key revoke ID`"
-            );
-        }
+    /// Whether there is no credential by which anybody could sign in.
+    pub fn is_closed(&self) -> bool {
+        self.keys.load().is_empty()
+            && self.tokens.is_empty()
+            && !self.has_users.load(Ordering::Acquire)
     }
 
-    /// Notes the use of a key, once a minute.
+    /// How long sessions last.
+    pub fn lifetimes(&self) -> Lifetimes {
+        self.browsers.lifetimes
+    }
+
+    /// The origin of the service as browsers know it, where the settings say so.
+    pub fn own_origin(&self) -> Option<&str> {
+        self.browsers.origin.as_deref()
+    }
+
+    /// Notes the use of a key or a session, once a minute.
     fn note_use(&self, who: &SignedIn) {
-        let Some(id) = &who.key else { return };
+        let (id, uses) = match (&who.key, &who.session) {
+            (Some(key), _) => (key, &self.key_uses),
+            (None, Some(session)) => {
+                session.touch();
+                (&session.id, &self.session_uses)
+            }
+            (None, None) => return,
+        };
         let now_ms = self.clock.now_ms();
         let minute = now_ms.div_euclid(60_000);
         if who.noted_minute.swap(minute, Ordering::Relaxed) != minute {
-            let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-            uses.insert(id.clone(), minute * 60_000);
+            uses.note(id, minute * 60_000);
         }
     }
 
-    /// Stores when keys were used.
+    /// Stores when keys and sessions were used.
     ///
     /// # Errors
     /// The database does not answer; the uses are kept for the next time.
     pub async fn store_uses(&self) -> store::Result<()> {
-        let taken = std::mem::take(&mut *self.uses.lock().unwrap_or_else(PoisonError::into_inner));
-        if taken.is_empty() {
-            return Ok(());
+        let uses = self.key_uses.take();
+        if !uses.is_empty() {
+            let stored = self.store.note_key_uses(&uses).await;
+            stored.inspect_err(|_| self.key_uses.put_back(uses))?;
         }
-        let uses: Vec<(String, i64)> = taken.into_iter().collect();
-        let stored = self.store.note_key_uses(&uses).await;
-        if stored.is_err() {
-            let mut waiting = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-            for (id, at_ms) in uses {
-                waiting.entry(id).or_insert(at_ms);
-            }
+        let uses = self.session_uses.take();
+        if !uses.is_empty() {
+            let stored = self.store.note_session_uses(&uses).await;
+            stored.inspect_err(|_| self.session_uses.put_back(uses))?;
         }
-        stored
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 
-use super::{SettingsError, Switch, server::check_public_url};
+use super::{SettingsError, Switch};
 use crate::domain::access::Role;
 
 /// The issuer in tokens that `token mint` makes.
@@ -47,14 +47,19 @@ pub struct AuthSettings {
     /// everything, so only a loopback address is bound. `None`: on where a secret or an issuer is
     /// set.
     pub sign_in: Option<Switch>,
-    /// The URL under which clients reach the service: https, host and port.
-    pub public_url: Option<String>,
     /// How long the audit log, and keys that have ended, are kept, in days.
     pub audit_log_days: u32,
     /// The secret of the tokens that `token mint` makes; at least [`SECRET_BYTES`] long.
     pub secret: Option<Secret>,
     /// A file with this secret.
     pub secret_file: Option<PathBuf>,
+    /// The URL at which clients and browsers reach the service: `https://host[:port]`. Without it,
+    /// providers cannot send anybody back, and clients do not learn where they get tokens.
+    pub public_url: Option<String>,
+    /// After how many minutes a session ends that is not used.
+    pub session_idle_minutes: u64,
+    /// After how many hours a session ends in any case.
+    pub session_hours: u64,
     /// The issuer whose keys stand in `[auth]` itself. Its audience is that of our own tokens, too.
     pub main: IssuerSettings,
     /// `[[auth.issuers]]`: further ones. None takes over anything from another.
@@ -76,6 +81,15 @@ pub struct IssuerSettings {
     pub keys: Option<Secret>,
     /// A file with its keys.
     pub keys_file: Option<PathBuf>,
+    /// The service's name at the provider, which is then asked to sign people in. `None`: it is
+    /// not.
+    pub client_id: Option<String>,
+    /// The service's secret at the provider. `None`: the provider knows it by its name alone.
+    pub client_secret: Option<Secret>,
+    /// A file with this secret.
+    pub client_secret_file: Option<PathBuf>,
+    /// What is asked of the provider, with spaces between.
+    pub scopes: String,
     /// The algorithms that its tokens may be signed with, separated by commas.
     pub algorithms: Option<String>,
     /// What the header `typ` must be. `None`: it may be missing, `JWT` or `at+jwt`.
@@ -135,6 +149,10 @@ impl Default for IssuerSettings {
             jwks_url: None,
             keys: None,
             keys_file: None,
+            client_id: None,
+            client_secret: None,
+            client_secret_file: None,
+            scopes: "openid profile".into(),
             algorithms: None,
             token_type: None,
             leeway_seconds: 30,
@@ -160,8 +178,13 @@ impl Default for AuthSettings {
     fn default() -> Self {
         AuthSettings {
             sign_in: None,
-            public_url: None,
             audit_log_days: 400,
+            public_url: None,
+            // The longest shift: who comes back the next day signs in anew, and a screen that shows
+            // figures asks all the time.
+            session_idle_minutes: 720,
+            // A week: a screen on a wall is signed in once a week; longer is the business of keys.
+            session_hours: 168,
             secret: None,
             secret_file: None,
             main: IssuerSettings::default(),
@@ -193,9 +216,6 @@ impl AuthSettings {
 
     /// Checks what involves more than one key. Files are read where they are used.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
-        if let Some(url) = &self.public_url {
-            check_public_url(url)?;
-        }
         if let (Some(_), Some(file)) = (&self.secret, &self.secret_file) {
             let right = "auth.secret is set as well: leave one of them out";
             return Err(SettingsError::new("auth.secret_file", &file.display(), right));
@@ -212,6 +232,7 @@ impl AuthSettings {
             let right = "must be on, or left out, where a secret or an issuer is set";
             return Err(SettingsError::new("auth.sign_in", &"off", right));
         }
+        self.check_sign_in()?;
         let mut names = vec![OWN_ISSUER];
         for (section, settings) in self.all_issuers() {
             settings.check(&section)?;
@@ -330,6 +351,6 @@ pub fn is_loopback(url: &reqwest::Url) -> bool {
 
 /// Whether a name has no characters that would be read as something else: in an id of a principal,
 /// `#` ends the issuer.
-fn is_plain(name: &str) -> bool {
+pub(super) fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#')
 }

@@ -12,6 +12,18 @@ use super::{
 };
 use crate::domain::access::Role;
 
+/// Keys that stand in `[auth]` only, and not with each issuer.
+const ONLY_ONCE: [&str; 8] = [
+    "sign_in",
+    "audit_log_days",
+    "secret",
+    "secret_file",
+    "public_url",
+    "session_idle_minutes",
+    "session_hours",
+    "issuers",
+];
+
 /// Checks the section of a file against the list of keys. `origin` names the file in errors.
 pub fn checked(section: Value, origin: &str) -> Result<Table, SettingsError> {
     let Value::Table(table) = section else {
@@ -27,9 +39,7 @@ pub fn checked(section: Value, origin: &str) -> Result<Table, SettingsError> {
         };
         for (nth, issuer) in tables.into_iter().enumerate() {
             let section = format!("auth.issuers[{nth}]");
-            for key in
-                ["sign_in", "public_url", "audit_log_days", "secret", "secret_file", "issuers"]
-            {
+            for key in ONLY_ONCE {
                 if issuer.contains_key(key) {
                     let right = format!("stands in [auth] only ({origin})");
                     return Err(SettingsError::new(&format!("{section}.{key}"), &"set", &right));
@@ -113,10 +123,18 @@ pub fn read(mut table: Table) -> Result<AuthSettings, SettingsError> {
         Some(Value::Integer(days)) => u32::try_from(days).unwrap_or(defaults.audit_log_days),
         _ => defaults.audit_log_days,
     };
+    let mut number = |key: &str, default: u64| match table.remove(key) {
+        Some(Value::Integer(number)) => u64::try_from(number).unwrap_or(default),
+        _ => default,
+    };
+    let session_idle_minutes = number("session_idle_minutes", defaults.session_idle_minutes);
+    let session_hours = number("session_hours", defaults.session_hours);
     let settings = AuthSettings {
         sign_in,
-        public_url: text(&mut table, "public_url"),
         audit_log_days,
+        public_url: text(&mut table, "public_url"),
+        session_idle_minutes,
+        session_hours,
         secret: text(&mut table, "secret").map(super::auth::Secret::new),
         secret_file: text(&mut table, "secret_file").map(Into::into),
         main: issuer_of(table, "auth")?,

@@ -26,7 +26,7 @@ const A_DAY_MS: u64 = 86_400_000;
 const A_YEAR_SECONDS: u64 = 31_536_000;
 
 /// Every key, in the order of `config.example.toml`.
-pub const RULES: [(&str, SettingRule); 86] = [
+pub const RULES: [(&str, SettingRule); 92] = [
     ("server.bind", Text("an address and a port, such as 127.0.0.1:8080 or [::1]:8080")),
     ("server.internal_bind", Text("an address and a port, such as 127.0.0.1:9090")),
     ("server.metrics", OneOf(&["open", "signed_in"])),
@@ -97,8 +97,10 @@ pub const RULES: [(&str, SettingRule); 86] = [
     ("lists.view_idle_seconds", Whole(1..=A_YEAR_SECONDS)),
     ("lists.page_bytes", Whole(0..=MANY)),
     ("auth.sign_in", OneOf(&["on", "off"])),
-    ("auth.public_url", Text("a URL such as https://summary.example")),
     ("auth.audit_log_days", Whole(1..=36_500)),
+    ("auth.public_url", Text("the URL at which clients reach the service: https://host[:port]")),
+    ("auth.session_idle_minutes", Whole(1..=525_600)),
+    ("auth.session_hours", Whole(1..=8_760)),
     ("auth.secret", Text("a text of at least 32 bytes")),
     ("auth.secret_file", Text("the path of a file with a text of at least 32 bytes")),
     ("auth.issuer", Text("the claim iss of the provider's tokens, mostly a URL")),
@@ -106,6 +108,10 @@ pub const RULES: [(&str, SettingRule); 86] = [
     ("auth.jwks_url", Text("a URL that begins with https://")),
     ("auth.keys", Text("public keys as PEM, JWK or JWKS, or a text of at least 32 bytes")),
     ("auth.keys_file", Text("the path of a file with keys")),
+    ("auth.client_id", Text("the name that the service has at the provider")),
+    ("auth.client_secret", Text("the secret that the service has at the provider")),
+    ("auth.client_secret_file", Text("the path of a file with this secret")),
+    ("auth.scopes", Text("words such as \"openid profile\", with openid among them")),
     ("auth.algorithms", Text("names such as ES256, RS256, separated by commas")),
     ("auth.token_type", Text("a type such as at+jwt")),
     ("auth.leeway_seconds", Whole(0..=300)),
@@ -234,7 +240,9 @@ struct ShownSetting<'a>(&'a str, &'a ValueKind);
 impl fmt::Display for ShownSetting<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.1 {
-            _ if matches!(self.0, "auth.secret" | "auth.keys") => f.write_str("***"),
+            _ if matches!(self.0, "auth.secret" | "auth.keys" | "auth.client_secret") => {
+                f.write_str("***")
+            }
             ValueKind::String(text) if matches!(self.0, "database.url" | "database.read_url") => {
                 write!(f, "{:?}", redacted(text))
             }

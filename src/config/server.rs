@@ -219,21 +219,6 @@ fn check_origin(text: &str) -> Result<(), SettingsError> {
     Err(SettingsError::new("server.cors_origins", &text, right))
 }
 
-/// Checks the URL under which clients reach the service.
-///
-/// # Errors
-/// It is no https URL, or has more than scheme, host and port.
-pub(super) fn check_public_url(text: &str) -> Result<(), SettingsError> {
-    let is_right = reqwest::Url::parse(text).is_ok_and(|url| {
-        url.scheme() == "https" && url.origin().ascii_serialization() == text.trim_end_matches('/')
-    });
-    if is_right {
-        return Ok(());
-    }
-    let right = "must be a URL such as https://summary.example, without path and query";
-    Err(SettingsError::new("auth.public_url", &text, right))
-}
-
 #[cfg(test)]
 #[path = "server_tests.rs"]
 mod tests;

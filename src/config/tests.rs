@@ -98,9 +98,8 @@ fn every_setting_is_in_the_list_in_the_example_and_in_the_document() {
     let shown = format!("{:?}", fields::<Settings>());
     let mut known: BTreeSet<String> = fields::<IssuerSettings>();
     known.remove("claims");
-    known.extend(
-        ["sign_in", "public_url", "audit_log_days", "secret", "secret_file"].map(str::to_owned),
-    );
+    known.extend(["sign_in", "audit_log_days", "secret", "secret_file"].map(str::to_owned));
+    known.extend(["public_url", "session_idle_minutes", "session_hours"].map(str::to_owned));
     known.extend(fields::<ClaimSettings>().into_iter().map(|key| format!("claims.{key}")));
     let keys: BTreeSet<String> =
         listed.iter().filter_map(|key| Some(key.strip_prefix("auth.")?.to_owned())).collect();

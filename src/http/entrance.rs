@@ -2,7 +2,7 @@
 //! (`routes.rs`); this file asks the guard before the handler runs, so before anything of the
 //! request is validated.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use actix_web::{
     Error, HttpMessage, HttpRequest,
@@ -14,11 +14,11 @@ use actix_web::{
 };
 
 use super::{
-    cross_site, edge::Edge, events::hang_up, field_rules, limits::UnderWay, problem::Problem,
-    state::AppState,
+    cookies, cross_site, edge::Edge, events::hang_up, field_rules, limits::UnderWay,
+    problem::Problem, same_origin, state::AppState,
 };
 use crate::{
-    access::{Denial, Guard, SignedIn, Visible, key_ring::Actor},
+    access::{Denial, Guard, SignedIn, Visible, key_ring::Actor, sessions},
     domain::access::{Principal, Role},
 };
 
@@ -118,7 +118,7 @@ pub async fn enter(
     let Some(who) = who else { return next.call(request).await };
     request.extensions_mut().insert(who);
     let mut response = next.call(request).await?;
-    response.headers_mut().append(header::VARY, HeaderValue::from_static("Authorization"));
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("Cookie, Authorization"));
     Ok(response)
 }
 
@@ -160,19 +160,28 @@ async fn admit(
         }
         _ => {}
     }
-    let sent = credential(request.headers());
-    let who = match sent.as_ref().ok().and_then(|credential| guard.remembered(credential)) {
+    let counted = |(denial, problem): Refused| {
+        guard.count_denied(denial.kind());
+        problem
+    };
+    let sent = match Sent::of(request.headers()) {
+        Ok(sent) => sent,
+        Err(refused) => {
+            let _under_way = edge.admit_address(request.request())?;
+            return Err(counted(refused));
+        }
+    };
+    let who = match guard.remembered(sent.credential) {
         Some(who) => who,
         None => {
             let _under_way = edge.admit_address(request.request())?;
-            let counted = |denial: Denial| {
-                guard.count_denied(denial.kind());
-                denied(denial)
-            };
-            guard.verify(sent.map_err(counted)?).await.map_err(counted)?
+            guard.verify(sent.credential).await.map_err(|denial| counted(sent.denied(denial)))?
         }
     };
     let under_way = edge.admit(request.request(), &who)?;
+    if sent.is_cookie && !request.method().is_safe() {
+        same_origin::check(request.headers(), guard.own_origin())?;
+    }
     if !rule.allows(&who.principal) {
         guard.count_denied("role");
         return Err(Problem::forbidden(format!(
@@ -201,22 +210,68 @@ fn may(rule: Rule) -> &'static str {
     }
 }
 
-/// The credential of a request.
-fn credential(headers: &HeaderMap) -> Result<&str, Denial> {
-    let mut sent = headers.get_all(header::AUTHORIZATION);
-    let (first, more) = (sent.next(), sent.next());
-    let text = match (first, more) {
-        (None, _) => return Err(Denial::Missing),
-        (Some(one), None) => one.to_str().unwrap_or_default(),
-        (Some(_), Some(_)) => return Err(Denial::Invalid),
-    };
-    match text.split_once(' ') {
-        Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => {
-            Ok(credential.trim_start_matches(' '))
+/// The credential of a request: that of the header, or else that of the cookie. Where there are
+/// both, the header counts, whatever it is: no page of another site can set it.
+#[derive(Clone, Copy)]
+struct Sent<'a> {
+    credential: &'a str,
+    is_cookie: bool,
+}
+
+/// Why there is no access, and what the client is told.
+type Refused = (Denial, Problem);
+
+impl<'a> Sent<'a> {
+    fn of(headers: &'a HeaderMap) -> Result<Self, Refused> {
+        let mut sent = headers.get_all(header::AUTHORIZATION);
+        let text = match (sent.next(), sent.next()) {
+            (None, _) => return Sent::of_cookie(headers),
+            (Some(one), None) => one.to_str().unwrap_or_default(),
+            (Some(_), Some(_)) => return Err(refused(Denial::Invalid)),
+        };
+        match text.split_once(' ') {
+            Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => {
+                let credential = credential.trim_start_matches(' ');
+                // A session is for browsers, which cannot send it so.
+                match sessions::id_of(credential) {
+                    None => Ok(Sent { credential, is_cookie: false }),
+                    Some(_) => Err(refused(Denial::Invalid)),
+                }
+            }
+            // RFC 6750, 3.1: no error code where no bearer credential was sent.
+            _ => Err(refused(Denial::Missing)),
         }
-        // RFC 6750, 3.1: no error code where no bearer credential was sent.
-        _ => Err(Denial::Missing),
     }
+
+    fn of_cookie(headers: &'a HeaderMap) -> Result<Self, Refused> {
+        match cookies::sent(headers, cookies::SESSION) {
+            cookies::Sent::Nothing => Err(refused(Denial::Missing)),
+            cookies::Sent::One(credential) if sessions::id_of(credential).is_some() => {
+                Ok(Sent { credential, is_cookie: true })
+            }
+            cookies::Sent::One(_) | cookies::Sent::Several => {
+                Err((Denial::Invalid, session_over()))
+            }
+        }
+    }
+
+    fn denied(self, denial: Denial) -> Refused {
+        match denial {
+            Denial::Missing | Denial::Invalid if self.is_cookie => (denial, session_over()),
+            denial => refused(denial),
+        }
+    }
+}
+
+fn refused(denial: Denial) -> Refused {
+    (denial, denied(denial))
+}
+
+fn session_over() -> Problem {
+    Problem::unauthorized(
+        "The session of this browser has ended, or belongs elsewhere: sign in anew.",
+        "Session realm=\"facility-summary\"",
+    )
 }
 
 const CHALLENGE: &str = "Bearer realm=\"facility-summary\"";
@@ -225,7 +280,7 @@ fn denied(denial: Denial) -> Problem {
     match denial {
         Denial::Missing => Problem::unauthorized(
             "Sign in: send an API key or a token in the header Authorization, as in \
-             `Authorization: Bearer fs_…`.",
+             `Authorization: Bearer fs_…`, or the cookie of a session.",
             CHALLENGE,
         ),
         Denial::Invalid => Problem::unauthorized(
@@ -252,8 +307,7 @@ pub(super) fn who(request: &HttpRequest) -> Option<Arc<SignedIn>> {
 
 /// Who sent the request and from where, as the audit log names it.
 pub(super) fn actor(request: &HttpRequest) -> Actor {
-    let edge = request.app_data::<Data<AppState>>().map(|app| &app.edge);
-    let address = edge.and_then(|edge| edge.client_address(request)).map(|ip| ip.to_string());
+    let address = client_address(request).map(|address| address.to_string());
     match who(request) {
         Some(who) => Actor { id: who.principal.id.clone(), address },
         None if has_no_sign_in(request) => {
@@ -261,6 +315,11 @@ pub(super) fn actor(request: &HttpRequest) -> Actor {
         }
         None => Actor { id: "nobody who was asked for".to_owned(), address },
     }
+}
+
+/// The address that a request comes from.
+pub(super) fn client_address(request: &HttpRequest) -> Option<IpAddr> {
+    request.app_data::<Data<AppState>>()?.edge.client_address(request)
 }
 
 /// Counts a request that asks for a facility that it may not see, where there is sign-in.

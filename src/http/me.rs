@@ -10,6 +10,10 @@ use super::{
     query,
     state::AppState,
 };
+use crate::{
+    access::{Visible, sign_in::Begun},
+    domain::access::Principal,
+};
 
 /// Who sent the request.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -22,6 +26,31 @@ pub struct Me {
     pub role: &'static str,
     /// The facilities that it may see; null: all.
     pub facilities: Option<Vec<Uuid>>,
+    /// The session by which the request was signed in; null: by a key or a token, or not.
+    pub session: Option<String>,
+}
+
+impl Me {
+    /// Whoever has just begun a session.
+    pub fn of_session(app: &AppState, begun: Begun) -> Self {
+        let visible = Visible::of(&begun.principal.facilities, &app.directory);
+        Me::of(&begun.principal, &visible, Some(begun.id))
+    }
+
+    fn of(principal: &Principal, visible: &Visible, session: Option<String>) -> Self {
+        let ids = visible.ids().map(|ids| {
+            let mut ids: Vec<Uuid> = ids.iter().copied().collect();
+            ids.sort_unstable();
+            ids
+        });
+        Me {
+            id: Some(principal.id.clone()),
+            name: Some(principal.name.clone()),
+            role: principal.role.as_str(),
+            facilities: ids,
+            session,
+        }
+    }
 }
 
 /// Tells who one is, and what one may see.
@@ -33,20 +62,8 @@ pub async fn show(request: HttpRequest, _app: Data<AppState>) -> Result<HttpResp
     query::none(request.query_string())?;
     let me = match who(&request) {
         None if !has_no_sign_in(&request) => return Err(Problem::internal()),
-        None => Me { id: None, name: None, role: "admin", facilities: None },
-        Some(who) => {
-            let ids = who.visible.ids().map(|ids| {
-                let mut ids: Vec<Uuid> = ids.iter().copied().collect();
-                ids.sort_unstable();
-                ids
-            });
-            Me {
-                id: Some(who.principal.id.clone()),
-                name: Some(who.principal.name.clone()),
-                role: who.principal.role.as_str(),
-                facilities: ids,
-            }
-        }
+        None => Me { id: None, name: None, role: "admin", facilities: None, session: None },
+        Some(who) => Me::of(&who.principal, &who.visible, who.session_id().map(str::to_owned)),
     };
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(me))
 }

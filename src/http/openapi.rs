@@ -16,7 +16,7 @@ use utoipa::{
     openapi::{
         Content, HeaderBuilder, Object, PathItem, Ref, RefOr, ResponseBuilder, Type,
         path::Operation,
-        security::{Http, HttpAuthScheme, SecurityScheme},
+        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
     },
 };
 use utoipa_swagger_ui::Config;
@@ -43,6 +43,9 @@ use crate::cache::forms::Forms;
         super::api_keys::add, super::api_keys::revoke, super::denied_principals::list,
         super::denied_principals::deny, super::denied_principals::allow, super::audit_log::list,
         super::resource_metadata::show,
+        super::sign_in::login, super::sign_in::setup, super::sign_in::logout,
+        super::provider::begin, super::provider::callback, super::provider::logout,
+        super::sessions::list, super::sessions::end,
         super::health::live, super::health::ready, super::health::metrics, document,
     ),
     components(
@@ -161,6 +164,11 @@ impl Modify for Credentials {
             .description(Some("an API key; docs/security.md says how one is made"));
         let schemes = document.components.get_or_insert_default();
         schemes.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+        let session = ApiKeyValue::with_description(
+            super::cookies::SESSION,
+            "the session of a browser: POST /v1/auth/login, or GET /v1/auth/sign-in",
+        );
+        schemes.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(session)));
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     instrumentation::{RouteInstruments, observed},
     me, openapi,
     problem::Problem,
-    range, rebuilds, refreshes, resource_metadata,
+    provider, range, rebuilds, refreshes, resource_metadata, sessions, sign_in,
     state::AppState,
     summaries,
 };
@@ -28,6 +28,7 @@ pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<AppState>) {
     let m = &instruments(app, &app.edge);
     figures(config, m);
     access(config, m);
+    people(config, m);
     if app.settings.server.internal_bind.is_none() {
         watch(config, m, app.settings.server.metrics);
     }
@@ -130,6 +131,35 @@ fn access(config: &mut web::ServiceConfig, m: &RouteInstruments) {
         }))
         .service(observed(m, resource_metadata::PATH, Needs::to_read(Rule::Open), |r| {
             only(r, "GET, HEAD").route(read().to(resource_metadata::show))
+        }));
+}
+
+/// Sign-in of people, and their sessions.
+fn people(config: &mut web::ServiceConfig, m: &RouteInstruments) {
+    config
+        .service(observed(m, "/v1/auth/login", Needs::to_change(Rule::Open), |r| {
+            only(r, "POST").route(web::post().to(sign_in::login))
+        }))
+        .service(observed(m, "/v1/auth/setup", Needs::to_change(Rule::Open), |r| {
+            only(r, "POST").route(web::post().to(sign_in::setup))
+        }))
+        .service(observed(m, "/v1/auth/logout", Needs::to_change(Rule::SignedIn), |r| {
+            only(r, "POST").route(web::post().to(sign_in::logout))
+        }))
+        .service(observed(m, "/v1/auth/sign-in", Needs::to_read(Rule::Open), |r| {
+            only(r, "GET, HEAD").route(read().to(provider::begin))
+        }))
+        .service(observed(m, "/v1/auth/callback", Needs::to_read(Rule::Open), |r| {
+            only(r, "GET, HEAD").route(read().to(provider::callback))
+        }))
+        .service(observed(m, "/v1/auth/backchannel-logout", Needs::to_change(Rule::Open), |r| {
+            only(r, "POST").route(web::post().to(provider::logout))
+        }))
+        .service(observed(m, "/v1/auth/sessions", Needs::to_read(Rule::SignedIn), |r| {
+            only(r, "GET, HEAD").route(read().to(sessions::list))
+        }))
+        .service(observed(m, "/v1/auth/sessions/{id}", Needs::to_change(Rule::SignedIn), |r| {
+            only(r, "DELETE").route(web::delete().to(sessions::end))
         }));
 }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{edge::Edge, field_rules, json::Shown, problem::Problem, tls::Certificate};
 use crate::{
-    access::Guard,
+    access::{Guard, People},
     cache::memory::Memory,
     changes::Changes,
     clock::Clock,
@@ -76,6 +76,8 @@ pub struct AppState {
     pub certificate: Option<Arc<Certificate>>,
     /// Verifies credentials; `None` where there is no sign-in.
     pub guard: Option<Arc<Guard>>,
+    /// Signs people in; `None` where there is no sign-in.
+    pub people: Option<People>,
     /// Set when the service was told to stop: it is then not ready, and every answer closes its
     /// connection.
     pub draining: Arc<AtomicBool>,

@@ -12,9 +12,9 @@ use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use tokio::{runtime::Handle, task::JoinHandle};
 
-use super::{Core, StartError, listeners::Listeners, replica_link::Running};
+use super::{Core, StartError, listeners::Listeners, replica_link::Running, sign_in};
 use crate::{
-    access::{Guard, tokens::Tokens},
+    access::Guard,
     config::{Settings, SettingsError, sources::SourcesSettings},
     http::{edge::Edge, state::AppState, tls::Certificate},
     jobs::{
@@ -107,7 +107,7 @@ impl Application {
         };
         let comparison =
             settings.sources.as_ref().map(|sources| comparison(&core, sources, &drain));
-        let guard = guard(&core, &drain).await?;
+        let (guard, people) = sign_in::parts(&core, &drain).await?.unzip();
         let edge = Arc::new(Edge::new(&settings, &core.metrics)?);
         let certificate = certificate(&core, &drain)?;
         let jobs = start_jobs(&core, &drain, comparison.clone(), guard.clone()).await?;
@@ -134,6 +134,7 @@ impl Application {
             edge,
             certificate,
             guard,
+            people,
             started,
             draining: Arc::default(),
             refused: Arc::default(),
@@ -306,24 +307,6 @@ async fn start_jobs(
     })
     .await
     .map_err(|source| StartError::Cron { cron: cron.unwrap_or_default().to_owned(), source })
-}
-
-/// What verifies credentials, with all keys; `None` where there is no sign-in.
-async fn guard(core: &Core, drain: &Drain) -> Result<Option<Arc<Guard>>, StartError> {
-    if !core.settings.auth.is_on() {
-        return Ok(None);
-    }
-    let tokens = Arc::new(Tokens::open(&core.settings.auth)?);
-    let (store, directory) = (core.store.clone(), core.directory.clone());
-    let (clock, metrics) = (core.clock.clone(), core.metrics.clone());
-    let guard = Guard::new(store, directory, clock, tokens.clone(), metrics);
-    guard.follow().await.map_err(|source| StartError::Store {
-        url: crate::config::redacted(&core.settings.database.url),
-        source,
-    })?;
-    guard.log_who_may();
-    tokio::spawn(tokens.keep_current(drain.stop.clone()));
-    Ok(Some(Arc::new(guard)))
 }
 
 /// The certificate of TLS, kept current; `None` where TLS is not set.

@@ -5,6 +5,7 @@ mod application;
 mod connections;
 mod listeners;
 mod replica_link;
+mod sign_in;
 pub mod signals;
 
 use std::{

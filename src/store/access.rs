@@ -128,7 +128,8 @@ pub struct AuditEntry {
 /// is noted in the audit log, all in one transaction.
 #[async_trait]
 pub trait AccessStore {
-    /// Rises with each change of keys and denials. Every server looks at it each half second.
+    /// Rises with each change of keys, accounts and denials, and each session that is ended. Every
+    /// server looks at it each half second.
     async fn access_version(&self) -> Result<i64>;
     /// All keys, also those that have ended. The newest first.
     async fn api_keys(&self) -> Result<Vec<ApiKeyRow>>;
@@ -155,7 +156,7 @@ pub trait AccessStore {
         before: i64,
         limit: usize,
     ) -> Result<Vec<AuditEntry>>;
-    /// Deletes entries of the audit log that are older than `before_ms`, and keys and denials that
+    /// Deletes entries of the audit log that are older than `before_ms`, keys, denials and sessions that
     /// ended before it.
     async fn prune_access(&self, before_ms: i64) -> Result<()>;
 }

@@ -16,6 +16,7 @@ mod kept_connection;
 mod marks;
 mod odd_row;
 mod owners_check;
+pub mod people;
 pub mod postgres;
 mod source_change;
 mod source_triggers;
@@ -51,6 +52,7 @@ pub use job_queue::{JobQueue, JobRun};
 pub use marks::{Mark, MarkKind, Marks, Span};
 pub use odd_row::OddRow;
 pub use owners_check::{CheckReport, OtherFigure};
+use people::PeopleStore;
 pub use source_change::SourceChange;
 pub use source_triggers::{TriggerOff, Triggers};
 pub use stored_days::{Doubt, StoredBounds, StoredDay, StoredDays};
@@ -61,7 +63,7 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// Reads outside any transaction, and the begin of a transaction.
 #[async_trait]
 pub trait Store:
-    JobQueue + imports::ImportLog + access::AccessStore + Send + Sync + 'static
+    JobQueue + imports::ImportLog + access::AccessStore + PeopleStore + Send + Sync + 'static
 {
     /// The database's clock, in milliseconds since 1970. Costs a round trip.
     async fn now_ms(&self) -> Result<i64>;

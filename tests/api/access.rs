@@ -9,8 +9,12 @@ mod keys;
 mod lists;
 mod matrix;
 mod metrics;
+mod people;
+mod provider;
 mod refused;
 mod revoked;
+mod sessions;
+mod setup;
 mod unknown;
 mod without_sign_in;
 

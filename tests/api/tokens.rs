@@ -33,14 +33,14 @@ const AT_ONCE: Pace = Pace {
 };
 
 /// A key pair of a provider.
-struct Pair {
+pub struct Pair {
     key: EncodingKey,
     /// The public key.
-    jwk: Value,
+    pub jwk: Value,
 }
 
 impl Pair {
-    fn new(kid: &str) -> Pair {
+    pub fn new(kid: &str) -> Pair {
         let curve = &ECDSA_P256_SHA256_FIXED_SIGNING;
         let document = EcdsaKeyPair::generate_pkcs8(curve, &SystemRandom::new()).unwrap();
         let key = EncodingKey::from_ec_der(document.as_ref());
@@ -65,9 +65,16 @@ impl Pair {
         });
         jsonwebtoken::encode(&header, &claims, &self.key).unwrap()
     }
+
+    /// These claims, signed with the pair.
+    pub fn signed(&self, claims: &Value) -> String {
+        let mut header = Header::new(Algorithm::ES256);
+        header.kid = self.jwk["kid"].as_str().map(str::to_owned);
+        jsonwebtoken::encode(&header, claims, &self.key).unwrap()
+    }
 }
 
-fn now_ms() -> i64 {
+pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as i64
 }
 

@@ -24,7 +24,7 @@ paths=(
     "$days/today" "$days/$yesterday" "$days" "$days?from=$yesterday" "$days?limit=3" "$days?from=$(date -u -d '90 days ago' +%F)"
     /v1/summaries/today "/v1/summaries/today?sort=-total_stock&limit=2" "/v1/summaries/$yesterday"
     /v1/facilities "/v1/facilities?limit=1" "/v1/facilities/$facility" "$run"
-    /v1/auth/me /v1/api-keys /v1/denied-principals /v1/audit-log /.well-known/oauth-protected-resource /health/live /health/ready /metrics /openapi.json /docs/ /docs/swagger-ui.css /docs/swagger-ui-bundle.js /
+    /v1/auth/me /v1/auth/sessions /v1/auth/sign-in /v1/auth/callback /v1/api-keys /v1/denied-principals /v1/audit-log /.well-known/oauth-protected-resource /health/live /health/ready /metrics /openapi.json /docs/ /docs/swagger-ui.css /docs/swagger-ui-bundle.js /
     # Errors are answers, too. (Of a 400 REDbot says only that the request was wrong.)
     /v1/facilities/00000000-0000-4000-8000-000000000000 "$days/2999-01-01" /none
 )

@@ -30,7 +30,8 @@ pub struct Issuer {
     pub name: String,
     /// What its claims mean.
     pub mapping: Mapping,
-    audience: String,
+    /// What the claim `aud` of tokens for our interface contains.
+    pub audience: String,
     algorithms: Vec<Algorithm>,
     token_type: Option<String>,
     leeway_s: i64,
@@ -126,15 +127,22 @@ impl Issuer {
         })
     }
 
-    /// The algorithm and the type of a token, if they are this issuer's.
+    /// The algorithm of a token, if it is one of this issuer's.
     ///
     /// # Errors
-    /// They are not.
+    /// It is not.
     pub fn algorithm(&self, token: &Compact<'_>) -> Result<Algorithm, Reason> {
         let algorithm = Algorithm::from_str(&token.algorithm).ok();
-        let algorithm = algorithm
+        algorithm
             .filter(|one| self.algorithms.contains(one))
-            .ok_or_else(|| Reason::Algorithm(shown(&token.algorithm), names(&self.algorithms)))?;
+            .ok_or_else(|| Reason::Algorithm(shown(&token.algorithm), names(&self.algorithms)))
+    }
+
+    /// Whether a token is of the type of those for our interface.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check_type(&self, token: &Compact<'_>) -> Result<(), Reason> {
         let token_type = token.token_type.as_deref().map(|name| {
             let name = name.to_ascii_lowercase();
             name.strip_prefix("application/").map_or(name.clone(), str::to_owned)
@@ -150,25 +158,26 @@ impl Issuer {
             let is = token.token_type.as_deref().map_or_else(|| "missing".into(), shown);
             return Err(Reason::Type(is, expected.into()));
         }
-        Ok(algorithm)
+        Ok(())
     }
 
-    /// The times of a token that is valid now and for us, and its subject.
+    /// The times of a token that is valid now and for this audience.
     ///
     /// # Errors
     /// It is over, not yet valid, for another audience, or has not all of these claims.
-    pub fn claims(
+    pub fn times(
         &self,
         claims: &Map<String, Value>,
+        audience_wanted: &str,
         now_ms: i64,
-    ) -> Result<(Times, String), Reason> {
-        let is_ours = |value: &Value| value.as_str() == Some(&self.audience);
+    ) -> Result<Times, Reason> {
+        let is_ours = |value: &Value| value.as_str() == Some(audience_wanted);
         let audience = claims.get("aud");
         if !audience.is_some_and(|value| match value {
             Value::Array(list) => list.iter().any(is_ours),
             value => is_ours(value),
         }) {
-            return Err(Reason::Audience(shown_value(audience), self.audience.clone()));
+            return Err(Reason::Audience(shown_value(audience), audience_wanted.to_owned()));
         }
         let leeway_ms = self.leeway_s * 1_000;
         let exp_ms = time(claims, "exp")?.ok_or_else(|| {
@@ -185,13 +194,8 @@ impl Issuer {
                 return Err(Reason::NotYet(instant(from_ms), instant(now_ms), self.leeway_s));
             }
         }
-        let subject = claims.get("sub").and_then(Value::as_str);
-        let is_subject = |text: &&str| !text.trim().is_empty() && !text.contains(char::is_control);
-        let subject = subject.filter(is_subject).ok_or_else(|| {
-            Reason::Claim("sub", "a text that is not empty", shown_value(claims.get("sub")))
-        })?;
         let issued_ms = time(claims, "iat")?;
-        Ok((Times { expires_ms, issued_ms }, subject.to_owned()))
+        Ok(Times { expires_ms, issued_ms })
     }
 
     /// The keys that a token with this `kid` may be signed with; at least one.
@@ -285,8 +289,20 @@ fn read(key: &str, path: &std::path::Path) -> Result<Secret, SettingsError> {
     Ok(Secret::new(text.trim()))
 }
 
+/// The subject of a token.
+///
+/// # Errors
+/// It has none.
+pub fn subject(claims: &Map<String, Value>) -> Result<String, Reason> {
+    let subject = claims.get("sub").and_then(Value::as_str);
+    let is_subject = |text: &&str| !text.trim().is_empty() && !text.contains(char::is_control);
+    subject.filter(is_subject).map(str::to_owned).ok_or_else(|| {
+        Reason::Claim("sub", "a text that is not empty", shown_value(claims.get("sub")))
+    })
+}
+
 /// The claim as milliseconds. `None`: it is missing.
-fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<i64>, Reason> {
+pub fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<i64>, Reason> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     let seconds = value.as_f64().filter(|seconds| seconds.abs() <= MOST_SECONDS);
     let seconds = seconds.ok_or_else(|| {

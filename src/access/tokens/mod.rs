@@ -4,12 +4,13 @@
 
 pub mod compact;
 mod fetched;
+pub mod identity;
 mod issuer;
 mod json;
 mod keys;
 pub mod mapping;
 pub mod mint;
-mod provider;
+pub mod provider;
 mod reason;
 #[cfg(test)]
 mod tests;
@@ -169,36 +170,39 @@ impl Tokens {
         let issuer = self.issuer(&read.claims)?;
         trace.passed(|| format!("issuer: {}", shown(&issuer.name)));
         let algorithm = issuer.algorithm(&read)?;
+        issuer.check_type(&read)?;
         trace.passed(|| {
             let token_type = read.token_type.as_deref().map_or_else(|| "none".into(), shown);
             format!("header: algorithm {algorithm:?}, type {token_type}")
         });
-        let (times, subject) = issuer.claims(&read.claims, now_ms)?;
+        let times = issuer.times(&read.claims, &issuer.audience, now_ms)?;
+        let subject = issuer::subject(&read.claims)?;
         trace.passed(|| {
             let ends = jiff::Timestamp::from_millisecond(times.expires_ms).unwrap_or_default();
             format!("claims: audience, subject {}, valid until {ends}", shown(&subject))
         });
-        let keys = issuer.keys_for(read.kid.as_deref(), algorithm).await?;
-        let names = keys.iter().map(Key::name).collect::<Vec<_>>().join(", ");
-        if !self.fits(keys, algorithm, &read).await? {
-            return Err(Reason::Signature(names).into());
-        }
+        let names = self.check_signature(issuer, algorithm, &read).await?;
         trace.passed(|| format!("signature: fits the issuer's key {names}"));
-        let role = issuer.mapping.role(&read.claims)?;
-        trace.passed(|| format!("role: {role}"));
-        let facilities = issuer.mapping.facilities(role, &read.claims)?;
-        trace.passed(|| format!("facilities: {}", in_words(&facilities)));
-        let principal = Principal {
-            id: format!("token:{}#{subject}", issuer.name),
-            name: name(&read.claims, &subject),
-            role,
-            facilities,
-            may_read: false,
-        };
+        let principal = principal(issuer, &read.claims, &subject, trace)?;
         let (expires_ms, issued_ms) = (times.expires_ms, times.issued_ms);
         let token_id = read.claims.get("jti").and_then(Value::as_str).map(str::to_owned);
         let issuer = issuer.name.clone();
         Ok(Verified { principal, expires_ms, issued_ms, issuer, subject, token_id })
+    }
+
+    /// Checks the signature. Returns the names of the keys that were tried.
+    async fn check_signature(
+        &self,
+        issuer: &Issuer,
+        algorithm: Algorithm,
+        token: &Compact<'_>,
+    ) -> Result<String, Refusal> {
+        let keys = issuer.keys_for(token.kid.as_deref(), algorithm).await?;
+        let names = keys.iter().map(Key::name).collect::<Vec<_>>().join(", ");
+        match self.fits(keys, algorithm, token).await? {
+            true => Ok(names),
+            false => Err(Reason::Signature(names).into()),
+        }
     }
 
     fn issuer(&self, claims: &Map<String, Value>) -> Result<&Issuer, Reason> {
@@ -228,6 +232,26 @@ impl Tokens {
         });
         Ok(check.await.unwrap_or(false))
     }
+}
+
+/// Whom a token of this issuer is about, by the claims.
+fn principal(
+    issuer: &Issuer,
+    claims: &Map<String, Value>,
+    subject: &str,
+    trace: &mut Trace,
+) -> Result<Principal, Reason> {
+    let role = issuer.mapping.role(claims)?;
+    trace.passed(|| format!("role: {role}"));
+    let facilities = issuer.mapping.facilities(role, claims)?;
+    trace.passed(|| format!("facilities: {}", in_words(&facilities)));
+    Ok(Principal {
+        id: format!("token:{}#{subject}", issuer.name),
+        name: name(claims, subject),
+        role,
+        facilities,
+        may_read: false,
+    })
 }
 
 /// The name for people: the first of the usual claims that has one.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use reqwest::{Client, Response, Url, redirect::Policy};
+use serde_json::{Map, Value};
 
 use super::keys::{self, Key};
 use crate::config::auth::{is_loopback, may_fetch};
@@ -36,6 +37,8 @@ pub struct Provider {
     issuer: String,
     jwks_url: Option<String>,
     client: Client,
+    /// Follows no redirect.
+    strict: Client,
 }
 
 impl Provider {
@@ -49,20 +52,21 @@ impl Provider {
         timeout: Duration,
     ) -> Result<Self, reqwest::Error> {
         let first = jwks_url.unwrap_or(issuer);
-        let is_local = Url::parse(first).is_ok_and(|url| is_loopback(&url));
-        let builder = Client::builder()
-            .timeout(timeout)
-            .connect_timeout(timeout)
-            .redirect(Policy::custom(|attempt| {
-                let is_allowed = follows(&attempt.previous()[0], attempt.url());
-                match is_allowed && attempt.previous().len() <= REDIRECTS {
-                    true => attempt.follow(),
-                    false => attempt.error("a redirect to another scheme, or too many"),
-                }
-            }))
-            .user_agent(concat!("facility-summary/", env!("CARGO_PKG_VERSION")));
-        let client = if is_local { builder.no_proxy() } else { builder }.build()?;
-        Ok(Provider { issuer: issuer.to_owned(), jwks_url: jwks_url.map(str::to_owned), client })
+        let following = Policy::custom(|attempt| {
+            let is_allowed = follows(&attempt.previous()[0], attempt.url());
+            match is_allowed && attempt.previous().len() <= REDIRECTS {
+                true => attempt.follow(),
+                false => attempt.error("a redirect to another scheme, or too many"),
+            }
+        });
+        let strict = client(first, timeout, Policy::none())?;
+        let client = client(first, timeout, following)?;
+        Ok(Provider {
+            issuer: issuer.to_owned(),
+            jwks_url: jwks_url.map(str::to_owned),
+            client,
+            strict,
+        })
     }
 
     /// Its keys, at least one.
@@ -75,26 +79,47 @@ impl Provider {
         keys::from_jwks(&body).map_err(|why| FetchError::new("keys", format!("{url}: {why}")))
     }
 
-    /// The URL of the keys, as the discovery document says. The document must be about this issuer
-    /// (section 4.3), or else one provider could speak for another.
+    /// The URL of the keys, as the discovery document says.
     async fn discover(&self) -> Result<String, FetchError> {
+        self.document().await?.url("jwks_uri")
+    }
+
+    /// The discovery document. It must be about this issuer (section 4.3), or else one provider
+    /// could speak for another.
+    pub async fn document(&self) -> Result<Discovered, FetchError> {
         let base = self.issuer.trim_end_matches('/');
         let url = format!("{base}/.well-known/openid-configuration");
         let body = self.get(&url).await?;
         let wrong = |what: String| FetchError::new("discovery", format!("{url}: {what}"));
         let document = super::json::object(&body).map_err(|error| wrong(error.to_string()))?;
-        let text = |name: &str| document.get(name).and_then(serde_json::Value::as_str);
-        if text("issuer") != Some(&self.issuer) {
+        if document.get("issuer").and_then(Value::as_str) != Some(&self.issuer) {
             let issuer = super::reason::shown_value(document.get("issuer"));
             return Err(wrong(format!("it is about the issuer {issuer}, not {:?}", self.issuer)));
         }
-        let keys = text("jwks_uri").ok_or_else(|| wrong("it has no jwks_uri".into()))?;
-        let allowed =
-            Url::parse(keys).is_ok_and(|to| Url::parse(&url).is_ok_and(|from| follows(&from, &to)));
-        match allowed {
-            true => Ok(keys.to_owned()),
-            false => Err(wrong(format!("its jwks_uri {keys:?} is not https"))),
-        }
+        Ok(Discovered { url, document })
+    }
+
+    /// Sends a form, and returns the status and the body. No redirect is followed: the form has
+    /// secrets.
+    pub async fn post(
+        &self,
+        url: &str,
+        form: String,
+        authorization: Option<String>,
+    ) -> Result<(u16, Vec<u8>), FetchError> {
+        let request = self
+            .strict
+            .post(url)
+            .header("accept", "application/json")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form);
+        let request = match authorization {
+            Some(authorization) => request.header("authorization", authorization),
+            None => request,
+        };
+        let response = request.send().await.map_err(|error| of_request(url, &error))?;
+        let status = response.status().as_u16();
+        Ok((status, body(url, response).await?))
     }
 
     async fn get(&self, url: &str) -> Result<Vec<u8>, FetchError> {
@@ -106,6 +131,49 @@ impl Provider {
         }
         body(url, response).await
     }
+}
+
+/// A discovery document, and where it was found.
+pub struct Discovered {
+    url: String,
+    document: Map<String, Value>,
+}
+
+impl Discovered {
+    /// A URL in it, of the same scheme as that of the document.
+    pub fn url(&self, name: &str) -> Result<String, FetchError> {
+        let wrong = |what: String| FetchError::new("discovery", format!("{}: {what}", self.url));
+        let found = self.document.get(name).and_then(Value::as_str);
+        let found = found.ok_or_else(|| wrong(format!("it has no {name}")))?;
+        let is_allowed = Url::parse(found)
+            .is_ok_and(|to| Url::parse(&self.url).is_ok_and(|from| follows(&from, &to)));
+        match is_allowed {
+            true => Ok(found.to_owned()),
+            false => Err(wrong(format!("its {name} {found:?} is not https"))),
+        }
+    }
+
+    /// Whether something in it is true.
+    pub fn says(&self, name: &str) -> bool {
+        self.document.get(name) == Some(&Value::Bool(true))
+    }
+
+    /// Whether a list in it has this text; `None` where there is no such list.
+    pub fn lists(&self, name: &str, text: &str) -> Option<bool> {
+        let list = self.document.get(name)?.as_array()?;
+        Some(list.iter().any(|one| one.as_str() == Some(text)))
+    }
+}
+
+/// What asks a provider whose first URL is this one.
+fn client(first: &str, timeout: Duration, redirects: Policy) -> Result<Client, reqwest::Error> {
+    let is_local = Url::parse(first).is_ok_and(|url| is_loopback(&url));
+    let builder = Client::builder()
+        .timeout(timeout)
+        .connect_timeout(timeout)
+        .redirect(redirects)
+        .user_agent(concat!("facility-summary/", env!("CARGO_PKG_VERSION")));
+    if is_local { builder.no_proxy() } else { builder }.build()
 }
 
 /// Whether a provider that was asked at `from` may send us to `to`: https stays https, and only

@@ -125,6 +125,8 @@ impl AccessStore for PostgresStore {
             .bind(before_ms)
             .execute(&self.pool)
             .await?;
+        let prune = include_str!("../../../sql/postgres/people/prune_sessions.sql");
+        sqlx::query(prune).bind(before_ms).execute(&self.pool).await?;
         Ok(())
     }
 }
@@ -144,14 +146,26 @@ pub(super) async fn note_all(tx: &mut Borrowed, notes: &[AuditNote]) -> Result<(
     Ok(())
 }
 
-/// Notes a change of who may do what, and has every server read that again.
-async fn changed(tx: &mut Borrowed, by: &AuditNote) -> Result<()> {
+/// Notes a change of keys, accounts or sessions, and has every server look what it is. Returns the
+/// new access version. Codes for the first account end with it.
+pub(super) async fn changed(tx: &mut Borrowed, by: &AuditNote) -> Result<i64> {
+    let version = raised(tx, by).await?;
+    end_setup_codes(tx).await?;
+    Ok(version)
+}
+
+/// The same, with the codes left in place.
+pub(super) async fn raised(tx: &mut Borrowed, by: &AuditNote) -> Result<i64> {
     note(by).execute(&mut *tx).await?;
-    sqlx::query("UPDATE fleet SET access_version = access_version + 1").execute(tx).await?;
+    let raise = "UPDATE fleet SET access_version = access_version + 1 RETURNING access_version";
+    Ok(sqlx::query_scalar(raise).fetch_one(tx).await?)
+}
+
+pub(super) async fn end_setup_codes(tx: &mut Borrowed) -> Result<()> {
+    sqlx::query("DELETE FROM setup_codes").execute(tx).await?;
     Ok(())
 }
 
-/// The statement that adds an entry to the audit log.
 pub(super) fn note(
     note: &AuditNote,
 ) -> sqlx::query::Query<'_, sqlx::Postgres, sqlx::postgres::PgArguments> {

@@ -16,6 +16,7 @@ mod marks;
 mod meaning;
 pub(crate) mod migrate;
 pub(crate) mod move_schema;
+mod people;
 mod pool;
 mod read_pool;
 mod requirements;

@@ -121,7 +121,9 @@ impl AccessStore for SqliteStore {
         self.write_once(sqlx::query(sql!("prune_keys")).bind(before_ms)).await?;
         let prune =
             sqlx::query("DELETE FROM denied_principals WHERE until_ms < $1").bind(before_ms);
-        self.write_once(prune).await.map(drop)
+        self.write_once(prune).await?;
+        let prune = include_str!("../../../sql/sqlite/people/prune_sessions.sql");
+        self.write_once(sqlx::query(prune).bind(before_ms)).await.map(drop)
     }
 }
 
@@ -140,14 +142,35 @@ pub(super) async fn note_all(
     Ok(())
 }
 
-/// Notes a change of who may do what, and has the server read that again.
-async fn changed(tx: &mut sqlx::Transaction<'static, Sqlite>, by: &AuditNote) -> Result<()> {
+/// Notes a change of keys, accounts or sessions, and has the server look what it is. Returns the
+/// new access version. Codes for the first account end with it.
+pub(super) async fn changed(
+    tx: &mut sqlx::Transaction<'static, Sqlite>,
+    by: &AuditNote,
+) -> Result<i64> {
+    let version = raised(tx, by).await?;
+    end_setup_codes(tx).await?;
+    Ok(version)
+}
+
+/// The same, with the codes left in place.
+pub(super) async fn raised(
+    tx: &mut sqlx::Transaction<'static, Sqlite>,
+    by: &AuditNote,
+) -> Result<i64> {
     note(by).execute(&mut **tx).await?;
-    sqlx::query("UPDATE fleet SET access_version = access_version + 1").execute(&mut **tx).await?;
+    let raise = "UPDATE fleet SET access_version = access_version + 1 RETURNING access_version";
+    Ok(sqlx::query_scalar(raise).fetch_one(&mut **tx).await?)
+}
+
+pub(super) async fn end_setup_codes(tx: &mut sqlx::Transaction<'static, Sqlite>) -> Result<()> {
+    sqlx::query("DELETE FROM setup_codes").execute(&mut **tx).await?;
     Ok(())
 }
 
-fn note(note: &AuditNote) -> sqlx::query::Query<'_, Sqlite, sqlx::sqlite::SqliteArguments> {
+pub(super) fn note(
+    note: &AuditNote,
+) -> sqlx::query::Query<'_, Sqlite, sqlx::sqlite::SqliteArguments> {
     sqlx::query(sql!("note"))
         .bind(&note.actor)
         .bind(note.action)

@@ -11,6 +11,7 @@ mod file;
 mod imports;
 pub(super) mod open;
 mod parameter;
+mod people;
 mod row;
 mod runs;
 pub mod server_lock;

@@ -77,6 +77,7 @@ on_both_stores! {
             .await
             .unwrap();
         assert_eq!(again.status(), 200);
+        assert!(again.headers().get_all("vary").iter().any(|vary| vary == "Cookie, Authorization"));
     }
 
     async fn no_cache_on_the_way_may_give_an_answer_to_another_reader(launch: Launch) {
@@ -261,8 +262,9 @@ async fn who_one_is_and_what_one_may_see_is_told() {
     let id = format!("key:{}", viewer.split('_').nth(1).unwrap());
     let (status, me) = get_as(&service, &viewer, "/v1/auth/me").await;
     assert_eq!(status, 200);
-    assert_eq!(
-        me,
-        json!({"id": id, "name": "a viewer", "role": "viewer", "facilities": [own.facility]})
-    );
+    let expected = json!({
+        "id": id, "name": "a viewer", "role": "viewer", "facilities": [own.facility],
+        "session": null,
+    });
+    assert_eq!(me, expected);
 }

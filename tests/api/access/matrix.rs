@@ -29,7 +29,7 @@ enum Who {
 
 use Who::{Admins, Everybody, Operators, Posters, Readers, SignedIn};
 
-const ROUTES: [(&str, &str, Who); 24] = [
+const ROUTES: [(&str, &str, Who); 32] = [
     ("get", "/v1/facilities/{facility_id}/summaries/{date}", Readers),
     ("get", "/v1/facilities/{facility_id}/summaries", Readers),
     ("get", "/v1/summaries/{date}", Readers),
@@ -50,6 +50,14 @@ const ROUTES: [(&str, &str, Who); 24] = [
     ("delete", "/v1/denied-principals/{id}", Admins),
     ("get", "/v1/audit-log", Admins),
     ("get", "/.well-known/oauth-protected-resource", Everybody),
+    ("post", "/v1/auth/login", Everybody),
+    ("post", "/v1/auth/setup", Everybody),
+    ("post", "/v1/auth/logout", SignedIn),
+    ("get", "/v1/auth/sign-in", Everybody),
+    ("get", "/v1/auth/callback", Everybody),
+    ("post", "/v1/auth/backchannel-logout", Everybody),
+    ("get", "/v1/auth/sessions", SignedIn),
+    ("delete", "/v1/auth/sessions/{id}", SignedIn),
     ("get", "/health/live", Everybody),
     ("get", "/health/ready", Everybody),
     ("get", "/metrics", Everybody),

@@ -1,5 +1,5 @@
-//! An OpenID provider on a port of this machine: discovery and keys over real HTTP. A test changes
-//! what it answers while it runs.
+//! An OpenID provider on a port of this machine: discovery, keys and the exchange of codes over
+//! real HTTP. A test changes what it answers while it runs.
 
 use std::{
     net::SocketAddr,
@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -40,10 +41,22 @@ pub struct OpenId {
 struct State {
     discovery: Mutex<Answer>,
     keys: Mutex<Answer>,
+    codes: Mutex<Codes>,
     discovered: AtomicUsize,
     fetched: AtomicUsize,
     other: AtomicUsize,
     released: watch::Sender<bool>,
+}
+
+/// What the provider does with codes.
+#[derive(Default)]
+struct Codes {
+    /// The hash of the verifier that must come with the code (PKCE).
+    challenge: String,
+    /// The ID token that it then gives.
+    id_token: String,
+    /// The requests so far: the head and the form.
+    asked: Vec<(String, String)>,
 }
 
 impl OpenId {
@@ -54,6 +67,7 @@ impl OpenId {
         let state = Arc::new(State {
             discovery: Mutex::new(Answer::Body(Vec::new())),
             keys: Mutex::new(Answer::Body(Vec::new())),
+            codes: Mutex::default(),
             discovered: AtomicUsize::new(0),
             fetched: AtomicUsize::new(0),
             other: AtomicUsize::new(0),
@@ -62,7 +76,13 @@ impl OpenId {
         let server = Some(tokio::spawn(serve(listener, state.clone())));
         let provider = OpenId { address, state, server };
         let issuer = provider.issuer();
-        let document = json!({"issuer": issuer, "jwks_uri": format!("{issuer}/keys")});
+        let document = json!({
+            "issuer": issuer, "jwks_uri": format!("{issuer}/keys"),
+            "authorization_endpoint": format!("{issuer}/authorize"),
+            "token_endpoint": format!("{issuer}/token"),
+            "end_session_endpoint": format!("{issuer}/end"),
+            "authorization_response_iss_parameter_supported": true,
+        });
         provider.discover(Answer::Body(document.to_string().into()));
         provider.rotate(keys);
         provider
@@ -86,6 +106,17 @@ impl OpenId {
     /// From now on it answers so when asked for its discovery document.
     pub fn discover(&self, answer: Answer) {
         *self.state.discovery.lock().expect("no test panics with it") = answer;
+    }
+
+    /// From now on it gives this ID token for a code with the verifier of this challenge.
+    pub fn give(&self, challenge: &str, id_token: &str) {
+        let mut codes = self.state.codes.lock().expect("no test panics with it");
+        (codes.challenge, codes.id_token) = (challenge.to_owned(), id_token.to_owned());
+    }
+
+    /// The codes that it was asked to exchange: the head and the form of each request.
+    pub fn exchanged(&self) -> Vec<(String, String)> {
+        self.state.codes.lock().expect("no test panics with it").asked.clone()
     }
 
     /// Sends what is held.
@@ -124,6 +155,25 @@ impl Drop for OpenId {
     }
 }
 
+/// Gives the ID token, where the verifier fits.
+fn exchange(state: &State, head: &str, form: String) -> Answer {
+    let mut codes = state.codes.lock().expect("no test panics with it");
+    codes.asked.push((head.to_owned(), form.clone()));
+    let url = reqwest::Url::parse(&format!("http://form/?{form}")).expect("it is a form");
+    let verifier = url.query_pairs().find(|(name, _)| name == "code_verifier");
+    let hash = verifier.map(|(_, verifier)| {
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes());
+        URL_SAFE_NO_PAD.encode(hash)
+    });
+    match hash == Some(codes.challenge.clone()) {
+        true => {
+            let answer = json!({"token_type": "Bearer", "id_token": codes.id_token});
+            Answer::Body(answer.to_string().into())
+        }
+        false => Answer::Status("400 Bad Request", String::new()),
+    }
+}
+
 /// A JWKS of these keys.
 pub fn jwks(keys: &[Value]) -> Vec<u8> {
     json!({ "keys": keys }).to_string().into()
@@ -155,6 +205,15 @@ async fn respond(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
         "/realm/keys" => {
             state.fetched.fetch_add(1, Ordering::SeqCst);
             state.keys.lock().expect("no test panics with it").clone()
+        }
+        "/realm/token" => {
+            let length = head.lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+            });
+            let mut form = vec![0; length.unwrap_or(0)];
+            stream.read_exact(&mut form).await?;
+            exchange(state, &head, String::from_utf8_lossy(&form).into_owned())
         }
         _ => {
             state.other.fetch_add(1, Ordering::SeqCst);

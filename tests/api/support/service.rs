@@ -251,12 +251,28 @@ impl Launch {
         self.spawn(arguments).wait("the command has ended").await
     }
 
+    /// The same, with this text as its standard input.
+    pub async fn run_with_input(&self, arguments: &[&str], input: &str) -> Exited {
+        let path = self.folder().join("input");
+        std::fs::write(&path, input).expect("the folder can be written");
+        let input = File::open(path).expect("it was written");
+        self.spawn_with(arguments, input.into()).wait("the command has ended").await
+    }
+
     /// Starts a command such as `&["import", …]`. The test ends it before it would end by itself.
     pub fn start_command(&self, arguments: &[&str]) -> RunningCommand {
         RunningCommand(self.spawn(arguments))
     }
 
     fn spawn(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Process {
+        self.spawn_with(arguments, Stdio::null())
+    }
+
+    fn spawn_with(
+        &self,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        input: Stdio,
+    ) -> Process {
         // tests/fleet/mutants.sh runs these tests with another build, in which a rule is broken.
         let binary = std::env::var_os("FACILITY_SUMMARY_BINARY")
             .unwrap_or_else(|| env!("CARGO_BIN_EXE_facility-summary").into());
@@ -281,7 +297,7 @@ impl Launch {
             .env("FACILITY_SUMMARY__LIMITS__EVENT_BYTES_PER_MINUTE", "0")
             .env("FACILITY_SUMMARY__SERVER__CONNECTIONS_PER_ADDRESS", "0")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let open = |name| File::open(format!("/proc/{}/ns/{name}", self.inside?)).ok();

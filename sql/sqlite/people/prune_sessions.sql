@@ -1,0 +1,2 @@
+-- Sessions that ended long ago. $1 before this instant, in milliseconds since 1970
+DELETE FROM sessions WHERE min(ifnull(ended_ms, expires_ms), expires_ms) < $1

@@ -1,0 +1,3 @@
+-- $1 name
+SELECT name, password_hash, role, facilities, created_ms, created_by, signed_in_ms, disabled_ms, disabled_by
+FROM users WHERE name = $1

@@ -1,0 +1,66 @@
+//! Tokens: verified once, and refused where they were denied.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Denial, Guard, SignedIn};
+use crate::{
+    access::{
+        denials::{KnownDenials, TokenName},
+        tokens::{Refusal, Verified},
+    },
+    store,
+};
+
+impl Guard {
+    /// Verifies a token of an issuer, in a task of its own: a fetch of keys goes on for the others
+    /// when its client goes away.
+    pub(super) async fn verify_token(&self, credential: &str) -> Result<SignedIn, Denial> {
+        let (tokens, token) = (self.tokens.clone(), credential.to_owned());
+        self.metrics.credential_verifications.with_label_values(&["token"]).inc();
+        let now_ms = self.clock.now_ms();
+        let verifying = self.runtime.spawn(async move { tokens.verify(&token, now_ms).await });
+        match verifying.await {
+            Ok(Ok(verified)) => {
+                let left_ms = u64::try_from(verified.expires_ms.saturating_sub(now_ms));
+                let left = left_ms.map_err(|_| Denial::Invalid)?;
+                let Verified { principal, issuer, subject, token_id, .. } = verified;
+                let token = TokenName { issuer, subject, token_id };
+                let who = self.signed_in(principal, Some(Duration::from_millis(left)), None);
+                let who = SignedIn { token: Some(token), ..who };
+                if self.is_denied(&who) {
+                    self.refused("denied");
+                    return Err(Denial::Invalid);
+                }
+                Ok(who)
+            }
+            Ok(Err(Refusal::Invalid(reason))) => {
+                self.refused(reason.class());
+                tracing::debug!(%reason, "a token was refused");
+                Err(Denial::Invalid)
+            }
+            Ok(Err(Refusal::Unavailable(why))) => {
+                self.refused("unavailable");
+                tracing::debug!(%why, "a token could not be verified");
+                Err(Denial::Unavailable)
+            }
+            Err(_) => Err(Denial::Unavailable),
+        }
+    }
+
+    pub(super) fn refused(&self, reason: &str) {
+        self.metrics.token_refusals.with_label_values(&[reason]).inc();
+    }
+
+    /// Whether the token by which somebody signed in does not count any more.
+    pub(super) fn is_denied(&self, who: &SignedIn) -> bool {
+        who.token.as_ref().is_some_and(|token| self.denials.load().has(token, self.clock.now_ms()))
+    }
+
+    /// What was remembered of denied tokens is forgotten; everything else stays, so that nobody
+    /// else's tokens are verified again.
+    pub(super) async fn read_denials(&self) -> store::Result<()> {
+        self.denials.store(Arc::new(KnownDenials::of(self.store.denials().await?)));
+        self.remembered.forget(|who| self.is_denied(who));
+        Ok(())
+    }
+}
