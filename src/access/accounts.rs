@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::key_ring::{Actor, log, note};
+use super::audit::{Actor, log};
 use crate::{
     domain::access::Role,
     store::{self, Store, people::UserRow},
@@ -88,7 +88,7 @@ pub async fn add(
     by: Actor,
 ) -> store::Result<bool> {
     let row = wish.row(password_hash, &by);
-    let note = note("user.added", &principal_of(&row.name), wish.detail(), by);
+    let note = by.note("user.added", &principal_of(&row.name), wish.detail());
     let is_added = store.add_user(&row, &note).await?;
     if is_added {
         log(&note);
@@ -122,7 +122,7 @@ pub async fn change(
         Change::Enable => "user.enabled",
         Change::Reset(_) => "user.reset",
     };
-    let note = note(action, &principal_of(name), serde_json::json!({}), by);
+    let note = by.note(action, &principal_of(name), serde_json::json!({}));
     let is_changed = match &change {
         Change::Disable => store.disable_user(name, &note).await?,
         Change::Enable => store.enable_user(name, &note).await?,

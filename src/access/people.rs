@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{key_ring::Actor, open_id::OpenId, sign_in::SignIn};
+use super::{audit::Actor, open_id::OpenId, sign_in::SignIn};
 use crate::store;
 
 /// Sign-in by passwords, and at providers.

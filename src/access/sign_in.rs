@@ -12,7 +12,7 @@ use super::{
     Guard,
     accounts::{self, AccountWish},
     api_keys,
-    key_ring::{Actor, log, note},
+    audit::{Actor, log},
     passwords::{Busy, Passwords},
     sessions::{self, NewSession},
     slow_down::{self, Attempt, SlowDown},
@@ -262,7 +262,7 @@ impl SignIn {
         let detail = serde_json::json!({
             "role": row.role, "by": way, "expires_ms": row.expires_ms, "agent": row.agent,
         });
-        let note = note("session.started", &row.id, detail, by);
+        let note = by.note("session.started", &row.id, detail);
         if !self.store.add_session(&row, password_hash, &note).await? {
             return Ok(None);
         }
@@ -305,8 +305,8 @@ impl SignIn {
         let user = wish.row(hash, &by);
         let subject = accounts::principal_of(&user.name);
         let notes = [
-            note("setup.used", &subject, serde_json::json!({}), by.clone()),
-            note("user.added", &subject, wish.detail(), by),
+            by.clone().note("setup.used", &subject, serde_json::json!({})),
+            by.note("user.added", &subject, wish.detail()),
         ];
         if !self.store.set_up(&code_hash(code), &user, &notes).await? {
             return Err(Refused::Wrong);

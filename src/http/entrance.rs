@@ -18,7 +18,7 @@ use super::{
     problem::Problem, same_origin, state::AppState,
 };
 use crate::{
-    access::{Denial, Guard, SignedIn, Visible, key_ring::Actor, sessions},
+    access::{Denial, Guard, SignedIn, Visible, audit::Actor, sessions},
     domain::access::{Principal, Role},
 };
 

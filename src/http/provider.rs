@@ -21,7 +21,7 @@ use super::{
     state::AppState,
 };
 use crate::access::{
-    key_ring::Actor,
+    audit::Actor,
     open_id::{Answer, Fault},
 };
 

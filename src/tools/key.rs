@@ -149,7 +149,7 @@ async fn add(args: AddArgs, core: &Core) -> store::Result<ExitCode> {
         eprintln!("facility-summary: {option} {detail}");
         return Ok(ExitCode::from(2));
     }
-    let (row, key) = key_ring::add(&*core.store, wish, actor("key")).await?;
+    let (row, key) = key_ring::add(&*core.store, wish, actor()).await?;
     if !unknown.is_empty() {
         eprintln!(
             "facility-summary: not registered yet, so there is nothing to see of them so far: {}",
@@ -221,7 +221,7 @@ async fn revoke(named: &str, core: &Core) -> store::Result<ExitCode> {
         );
         return Ok(ExitCode::from(1));
     };
-    if key_ring::revoke(&*core.store, id, actor("key")).await? {
+    if key_ring::revoke(&*core.store, id, actor()).await? {
         println!("The key {id} is revoked.");
         return Ok(ExitCode::SUCCESS);
     }

@@ -10,8 +10,6 @@ pub mod key;
 pub mod token;
 pub mod user;
 
-use crate::access::key_ring::Actor;
-
 use crate::access::audit::Actor;
 
 /// Who runs a command, as far as the environment says.
@@ -26,13 +24,4 @@ pub fn actor() -> Actor {
 /// The number, with the words for one or for several, such as `1 row has` or `2 rows have`.
 pub fn counted(number: u64, one: &str, several: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { several })
-}
-
-/// Who runs the command, as far as the environment says.
-pub fn actor(command: &str) -> Actor {
-    let user = ["SUDO_USER", "USER", "LOGNAME"]
-        .into_iter()
-        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
-    let user = user.unwrap_or_else(|| "an unknown user".to_owned());
-    Actor { id: format!("command {command}, run by {user}"), address: None }
 }

@@ -122,7 +122,7 @@ async fn add(args: AddArgs, core: &Core, has_sign_in: bool) -> Result<ExitCode, 
         Err(detail) => return Ok(wrong(&format!("the password {detail}"))),
     };
     let hash = passwords::hash(&password);
-    if !accounts::add(&*core.store, wish, hash, actor("user")).await? {
+    if !accounts::add(&*core.store, wish, hash, actor()).await? {
         return Ok(taken(&name));
     }
     if !unknown.is_empty() {
@@ -159,7 +159,7 @@ async fn reset(core: &Core, name: &str, generate: bool) -> Result<ExitCode, Fail
         Err(detail) => return Ok(wrong(&format!("the password {detail}"))),
     };
     let change = Change::Reset(passwords::hash(&password));
-    if !accounts::change(&*core.store, &user.name, change, actor("user")).await? {
+    if !accounts::change(&*core.store, &user.name, change, actor()).await? {
         return Ok(none(name));
     }
     if user.disabled_ms.is_some() {
@@ -184,7 +184,7 @@ fn told(name: &str, made: Option<String>) {
 
 async fn change(core: &Core, name: &str, change: Change, done: &str) -> Result<ExitCode, Failure> {
     let Some(known) = accounts::name_of(name) else { return Ok(none(name)) };
-    if accounts::change(&*core.store, &known, change, actor("user")).await? {
+    if accounts::change(&*core.store, &known, change, actor()).await? {
         println!("The account {known} {done}.");
         return Ok(ExitCode::SUCCESS);
     }

@@ -3,7 +3,7 @@
 use super::SignIn;
 use crate::{
     access::{
-        key_ring::{Actor, log, note},
+        audit::{Actor, log},
         open_id::Fault,
         sign_in::Origin,
         tokens::identity::Logout,
@@ -42,7 +42,7 @@ impl SignIn {
             row.ended_ms.is_none() && of.is_none_or(|principal| row.principal == principal)
         };
         let Some(row) = found.filter(is_meant) else { return Ok(None) };
-        let note = note("session.ended", id, serde_json::json!({ "of": row.principal }), by);
+        let note = by.note("session.ended", id, serde_json::json!({ "of": row.principal }));
         if !self.store.end_session(id, of, &note).await? {
             return Ok(None);
         }
@@ -70,7 +70,7 @@ impl SignIn {
         };
         let subject = logout.sid.as_deref().or(logout.subject.as_deref()).unwrap_or_default();
         let detail = serde_json::json!({ "sid": logout.sid, "subject": logout.subject });
-        let note = note("session.ended", subject, detail, by);
+        let note = by.note("session.ended", subject, detail);
         let ended = self.store.end_sessions_by_provider(of, &note).await?;
         if ended > 0 {
             log(&note);
