@@ -224,7 +224,7 @@ const BAD_VALUES: &[(&str, &[&str])] = &[
     ),
     (
         "caching.memory = 5",
-        &["caching.memory is unknown: the sections are server, database, redis, freshness"],
+        &["caching.memory is unknown: the sections are server, limits, database, redis, freshness"],
     ),
     ("bind = \"127.0.0.1:1\"", &["bind is unknown: the sections are server"]),
     ("refresh = 3", &["refresh is unknown: the keys of refresh are"]),

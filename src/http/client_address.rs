@@ -87,9 +87,8 @@ fn from_the_right<'a>(
 
 /// What the last proxy says of the client's scheme.
 fn last_proto_is_https(headers: &HeaderMap) -> bool {
-    from_the_right(headers, &X_FORWARDED_PROTO)
-        .next()
-        .is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
+    let name = X_FORWARDED_PROTO;
+    from_the_right(headers, &name).next().is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
 }
 
 /// `for` and `proto` of an element of `Forwarded`. A comma or a semicolon within a quoted text is
