@@ -22,10 +22,11 @@ use crate::{
 #[derive(Subcommand)]
 pub enum KeyCommand {
     /// Make a key, and print it: it is not shown again
-    #[command(after_help = "Example:\n  facility-summary key add --role service --name \"lab \
-                            system\"\n  facility-summary key add --role viewer --name \"wall\" \
+    #[command(after_help = "Examples:\n  facility-summary key add --role service --name \"lab \
+                            system\"\n  facility-summary key add --role viewer --name wall \
                             --all-facilities\n  facility-summary key add --role viewer --name \
-                            \"ward 3\" --facility 0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d --expires 90d")]
+                            \"ward 3\" --facility 0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d \
+                            --expires 90d")]
     Add(AddArgs),
     /// List the keys: id, name, role, facilities, who made it and when, last used, end
     #[command(after_help = "Example:\n  facility-summary key list")]

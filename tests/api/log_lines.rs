@@ -110,7 +110,8 @@ on_both_stores! {
             // The answer is 413, or the client fails since it announced more bytes than it sends.
             let _ = large.send().await;
             send_broken_http(&service).await;
-            let asked = format!("GET {} HTTP/1.1\r\nhost: localhost\r\n\r\n", path(site.facility, "today"));
+            let today = path(site.facility, "today");
+            let asked = format!("GET {today} HTTP/1.1\r\nhost: localhost\r\n\r\n");
             // The client closes the connection before the answer comes.
             drop(
                 TcpStream::connect(service.address)
