@@ -162,3 +162,41 @@ fn a_bad_key_is_refused_and_no_secret_is_shown() {
     let settings = load(&format!("[auth]\nsecret = \"{SECRET}\""), &[]).unwrap();
     assert!(!format!("{settings:?}").contains(SECRET));
 }
+
+#[test]
+fn sign_in_at_a_provider_needs_all_that_it_needs() {
+    let issuer = "issuer = \"https://a.example\"";
+    let client = "client_id = \"c\"";
+    for (keys, words) in [
+        ("public_url = \"https://a.example/path\"".to_owned(), "without a path"),
+        ("public_url = \"https://a.example/?q\"".to_owned(), "without a path"),
+        ("public_url = \"https://user@a.example\"".to_owned(), "must be https://host"),
+        ("public_url = \"http://a.example\"".to_owned(), "must be https://host"),
+        (format!("{issuer}\n{client}"), "auth.public_url must be set as well"),
+        (format!("{issuer}\nclient_secret = \"topsecret\""), "client_id must be set as well"),
+        (
+            format!(
+                "{issuer}\n{client}\nclient_secret = \"topsecret\"\nclient_secret_file = \"f\""
+            ),
+            "client_secret is set as well",
+        ),
+        (
+            format!("{issuer}\n{client}\npublic_url = \"https://b.example\"\nscopes = \"profile\""),
+            "must contain openid",
+        ),
+        (
+            format!("issuer = \"n\"\nkeys = \"k\"\n{client}\npublic_url = \"https://b.example\""),
+            "the issuer must be a URL",
+        ),
+        ("issuers = [{ session_hours = 1 }]".to_owned(), "stands in [auth] only"),
+        ("session_hours = 0".to_owned(), "a whole number from 1 to 8760"),
+    ] {
+        let error = load(&format!("[auth]\n{keys}"), &[]).unwrap_err();
+        assert!(error.contains(words), "{keys}: {error}");
+        assert!(!error.contains("topsecret"), "{error}");
+    }
+    let keys = format!("{issuer}\n{client}\npublic_url = \"https://B.example:443/\"");
+    let auth = load(&format!("[auth]\n{keys}"), &[]).unwrap().auth;
+    let origin = super::auth_people::origin_of(auth.public_url.as_deref().unwrap());
+    assert_eq!(origin.as_deref(), Some("https://b.example"), "as browsers write it");
+}

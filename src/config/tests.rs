@@ -71,10 +71,13 @@ fn the_example_shows_the_defaults_and_sets_nothing() {
     defaults.auth.public_url = Some("https://summary.example".into());
     defaults.database.schema = Some("facility_summary".into());
     defaults.auth.sign_in = Some(Switch::On);
+    defaults.auth.public_url = Some("https://summary.example".into());
     defaults.auth.secret = Some(Secret::new("write-a-secret-of-at-least-32-bytes-here"));
     defaults.auth.main = IssuerSettings {
         issuer: Some("https://login.example/realms/blood".into()),
         jwks_url: Some("https://login.example/realms/blood/keys".into()),
+        client_id: Some("facility-summary".into()),
+        client_secret: Some(Secret::new("the-secret-that-the-provider-gave")),
         algorithms: Some("ES256, RS256, PS256, EdDSA".into()),
         token_type: Some("at+jwt".into()),
         roles: Some([("blood-viewers".to_owned(), Role::Viewer)].into()),
@@ -83,7 +86,9 @@ fn the_example_shows_the_defaults_and_sets_nothing() {
     defaults.auth.main.claims.facility_pattern = Some("facility:{}".into());
     // Only one of the keys that stand for the same may be set.
     let is_other = |line: &&str| {
-        ["secret_file = ", "keys = ", "keys_file = "].iter().any(|key| line.starts_with(key))
+        ["secret_file = ", "client_secret_file = ", "keys = ", "keys_file = "]
+            .iter()
+            .any(|key| line.starts_with(key))
     };
     let uncommented = uncommented();
     let lines: Vec<&str> = uncommented.lines().filter(|line| !is_other(line)).collect();

@@ -4,12 +4,12 @@ use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
 use super::{
-    added, asked,
+    added, asked, get_as,
     people::{PASSWORD, SESSION, asked_with, cookie, from_page},
 };
 use crate::{
     on_both_stores,
-    support::{Service, service::Launch},
+    support::{Service, service::Launch, wait_until},
 };
 
 /// A service with sign-in that nobody can use yet, and its code.
@@ -90,7 +90,18 @@ async fn the_code_of_one_replica_counts_on_another_and_ends_with_the_first_key_o
         let launch = Service::on_sqlite();
         let (service, code) = closed(launch).await;
         match words.is_empty() {
-            true => drop(added(service.launch(), &["--role", "viewer", "--name", "x"]).await),
+            true => {
+                let key = added(service.launch(), &["--role", "viewer", "--name", "x"]).await;
+                assert_eq!(get_as(&service, &key, "/v1/auth/me").await.0, 200);
+                let id = key.split('_').nth(1).unwrap();
+                let revoked = service.launch().run(&["key", "revoke", id]).await;
+                assert_eq!(revoked.code, Some(0), "{}", revoked.output);
+                // Nobody can sign in again, and the code of before counts no more.
+                wait_until("the key has ended", async || {
+                    get_as(&service, &key, "/v1/auth/me").await.0 == 401
+                })
+                .await;
+            }
             false => {
                 let made = service.launch().run_with_input(&words, PASSWORD).await;
                 assert_eq!(made.code, Some(0), "{}", made.output);
