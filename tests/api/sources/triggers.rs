@@ -3,6 +3,7 @@
 //! do.
 
 mod elsewhere;
+mod enabled_all;
 mod install;
 mod partitions;
 mod passed_by;
