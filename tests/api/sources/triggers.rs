@@ -7,6 +7,7 @@ mod enabled_all;
 mod install;
 mod partitions;
 mod passed_by;
+mod removal;
 mod snapshot;
 mod trouble;
 mod ways;

@@ -8,6 +8,7 @@ mod functions;
 mod grants;
 mod in_the_way;
 pub mod install;
+mod kept;
 mod parsed;
 mod path;
 mod plan;

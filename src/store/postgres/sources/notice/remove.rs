@@ -96,7 +96,8 @@ pub async fn remove(settings: &DatabaseSettings) -> Result<Removed> {
 /// As those of [`remove`].
 pub async fn print(settings: &DatabaseSettings) -> Result<String> {
     let (mut connection, schema) = open(settings).await?;
-    let (steps, _) = steps(&mut connection, &schema).await?;
+    let (mut steps, left) = steps(&mut connection, &schema).await?;
+    steps.extend(left.into_iter().map(|left| Step::new(format!("Left: {left}."), "")));
     Ok(super::printed(&steps))
 }
 
