@@ -10,6 +10,7 @@ mod owners_check;
 mod refusals;
 mod rights;
 mod rolling;
+mod rolling_lists;
 mod standby;
 mod times;
 mod triggers;
