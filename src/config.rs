@@ -12,6 +12,8 @@ mod refresh;
 mod rules;
 mod sections;
 pub mod sources;
+mod sources_places;
+mod sql_text;
 #[cfg(test)]
 mod tests;
 mod urls;

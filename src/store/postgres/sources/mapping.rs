@@ -177,6 +177,7 @@ fn hash_of(sources: &SourcesSettings) -> String {
         deliveries,
         requests,
         blood_types,
+        places: _,
     } = sources;
     let text = format!("{facilities:?}{stock:?}{deliveries:?}{requests:?}{blood_types:?}");
     format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
@@ -262,11 +263,13 @@ async fn note_mapping(
             .execute(&mut *tx)
             .await?;
     }
-    sqlx::query("UPDATE fleet SET mapped_facilities = $1::text, mapping = $2::text")
-        .bind(&facilities)
-        .bind(&mapping)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query(
+        "UPDATE fleet SET mapped_facilities = $1::text, mapping = $2::text, mirrored_ms = NULL",
+    )
+    .bind(&facilities)
+    .bind(&mapping)
+    .execute(&mut *tx)
+    .await?;
     Ok(tx.commit().await?)
 }
 
