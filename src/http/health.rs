@@ -9,7 +9,7 @@ use super::{problem::Problem, query, state::AppState};
 use crate::{
     changes::{Attachment, AttachmentStage},
     domain::facility::Facility,
-    store::{SourceChange, unreadable},
+    store::{SourceState, unreadable},
 };
 
 /// The process runs and answers.
@@ -51,7 +51,8 @@ pub struct Dependency {
     /// file that was replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
-    /// Only of the database: what the service does without on this server, and what is lost by it.
+    /// Of the database: what the service does without on this server, and what is lost by it. Of
+    /// `sources`: the subscriptions that fill mapped tables, and how far each is behind.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub limits: Vec<String>,
     /// Only of `change_stream`: the stage of this replica's attachment, with the names of the
@@ -146,7 +147,7 @@ fn dependencies(app: &AppState) -> Vec<Dependency> {
         all.push(Dependency { stage: Some(stage.name()), ..named("change_stream", stage.error()) });
     }
     all.push(triggers);
-    all.extend(app.comparison.as_ref().map(|comparison| sources(&comparison.changes.load())));
+    all.extend(app.comparison.as_ref().map(|comparison| sources(&comparison.state.load())));
     let is_explained = app.outage.last_error().is_some()
         || all.iter().any(|one| one.name == "sources" && one.last_error == Some("broken"));
     // Only while it fails, and neither the database nor the mapped tables explain it.
@@ -172,7 +173,9 @@ fn dependencies(app: &AppState) -> Vec<Dependency> {
 }
 
 /// The mapped tables of another program.
-fn sources(changes: &[SourceChange]) -> Dependency {
+fn sources(state: &SourceState) -> Dependency {
+    let SourceState { changes, lags } = state;
+    let limits = lags.iter().map(ToString::to_string).collect();
     let breaks = changes.iter().any(|change| change.breaks);
     let last_error = match changes.is_empty() {
         true => None,
@@ -183,7 +186,8 @@ fn sources(changes: &[SourceChange]) -> Dependency {
     let what_to_do = match breaks {
         true => {
             "no figure is read anew until the tables are as before, or the service is started with \
-             a mapping that fits; the last figures are served with their age"
+             a mapping that fits (where this one does, facility-summary adopt accept is enough); \
+             the last figures are served with their age"
         }
         false => {
             "check that the mapping still means what it should, then run facility-summary adopt \
@@ -192,7 +196,7 @@ fn sources(changes: &[SourceChange]) -> Dependency {
     };
     let remedy = (!changes.is_empty()).then(|| format!("{}: {what_to_do}", texts.join("; ")));
     let state = if changes.is_empty() { "up" } else { "down" };
-    Dependency { name: "sources", state, last_error, remedy, limits: vec![], stage: None }
+    Dependency { name: "sources", state, last_error, remedy, limits, stage: None }
 }
 
 /// Rows of mapped tables that do not count, where this process met some.

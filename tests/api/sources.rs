@@ -4,6 +4,7 @@ mod changes;
 mod check;
 mod facilities;
 mod figures;
+mod fractions;
 mod odd;
 mod odd_figures;
 mod owners_check;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     SourceStatements, figures,
     latest::{self, Latest},
-    mirror,
+    mirror, misfit,
     notice::Noticing,
     shape::Shape,
 };
@@ -19,6 +19,7 @@ use crate::{
     store::{
         Result, SourceChange, StoreError,
         postgres::{connect, home::Home, pool::PrimaryPool, session::BEGIN},
+        said,
     },
 };
 
@@ -116,17 +117,19 @@ impl Mapping {
 async fn check_fit(connection: &mut PgConnection, sources: &SourcesSettings) -> Result<()> {
     let statements = SourceStatements::of(Some(sources));
     let nobody: &[Uuid] = &[];
-    sqlx::query(AssertSqlSafe(statements.facilities_now.clone()))
+    let read = sqlx::query(AssertSqlSafe(statements.facilities_now.clone()))
         .bind(nobody)
         .fetch_all(&mut *connection)
-        .await
-        .map_err(|error| does_not_fit("sources.facilities", &error))?;
+        .await;
+    if let Err(error) = read {
+        return Err(misfit::error(connection, sources, "sources.facilities", &error).await);
+    }
     for branch in figures::branches(sources) {
         // Carried out, since the server looks at rights only then.
-        sqlx::query(AssertSqlSafe(branch.probe()))
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(|error| does_not_fit(&branch.name, &error))?;
+        let read = sqlx::query(AssertSqlSafe(branch.probe())).fetch_all(&mut *connection).await;
+        if let Err(error) = read {
+            return Err(misfit::error(connection, sources, &branch.name, &error).await);
+        }
     }
     fits(connection, "sources", statements.derive.to_string()).await?;
     fits(connection, "sources", statements.activity.to_string()).await
@@ -312,5 +315,5 @@ fn select_keys(FacilitySource { from, key, .. }: &FacilitySource) -> String {
 
 /// The error that a part of the mapping does not fit the database.
 pub(super) fn does_not_fit(part: &str, error: &sqlx::Error) -> StoreError {
-    StoreError::Mapping(format!("{part} does not fit the database: {error}"))
+    StoreError::Mapping(format!("{part} does not fit the database: {}", said(error)))
 }
