@@ -138,7 +138,7 @@ async fn steps(connection: &mut PgConnection, schema: &str) -> Result<(Vec<Step>
     let given = taken_back::rights(&mut *connection, schema, &role).await?;
     add(&mut steps, "The rights that were given to the role that serves.", &given.ours);
     if role != user && !role.starts_with("pg_") {
-        left.push(given.of_role(&role));
+        left.push(given.of_role(&role, !triggers.is_empty()));
     }
     let others: Vec<String> = sqlx::query_scalar(OTHERS)
         .bind(schema)

@@ -106,9 +106,10 @@ pub(super) async fn rights(
 
 impl Rights {
     /// What is left of the role, in words. It was there before `install`, which makes no role.
-    pub fn of_role(&self, role: &str) -> String {
+    /// `was_installed`: whether `install` has run, and so has perhaps given rights.
+    pub fn of_role(&self, role: &str, was_installed: bool) -> String {
         let Rights { others, objects, has_record, .. } = self;
-        let mut words = match (others.is_empty(), has_record) {
+        let mut words = match (others.is_empty(), *has_record || !was_installed) {
             (true, _) if objects.is_empty() => format!(
                 "the role {role}, which was not made by install; if nothing else needs it: DROP \
                  ROLE {}",
