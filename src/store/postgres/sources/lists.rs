@@ -160,11 +160,12 @@ impl ListOfRows {
              0))::text, trim_scale(coalesce(sum(amount) FILTER (WHERE counts AND day BETWEEN today \
              - 6 AND today), 0))::text, count(*) FILTER (WHERE place_key IS NOT NULL AND amount <> \
              trunc(amount)), trim_scale(min(amount) FILTER (WHERE place_key IS NOT NULL AND amount \
-             <> trunc(amount)))::text FROM (SELECT facility_summary_place.key AS place_key, {at} AS \
-             at, {day} AS day, {today} AS today, CASE WHEN {is_one} THEN ({amount})::numeric END AS amount, \
-             facility_summary_place.key IS NOT NULL AND {unexpired} AS counts FROM {from} LEFT \
-             JOIN LATERAL (SELECT * FROM facility_summary_one WHERE facility_summary_one.key = \
-             ({facility})) AS facility_summary_place ON true WHERE true{condition}) AS held",
+             <> trunc(amount)))::text FROM (SELECT facility_summary_place.key AS place_key, {at} \
+             AS at, {day} AS day, {today} AS today, CASE WHEN {is_one} THEN ({amount})::numeric \
+             END AS amount, facility_summary_place.key IS NOT NULL AND {unexpired} AS counts \
+             FROM {from} LEFT JOIN LATERAL (SELECT * FROM facility_summary_one WHERE \
+             facility_summary_one.key = ({facility})) AS facility_summary_place ON true WHERE \
+             true{condition}) AS held",
             places(facilities)
         )
     }
