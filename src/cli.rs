@@ -7,7 +7,8 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Settings, check_schema},
+    config::{Settings, check_schema, sources::SourcesSettings},
+    domain::summary::KnownFigures,
     http::openapi,
     jobs::{owners_check, rebuild::Extent},
     service::imports::Undo,
@@ -317,14 +318,15 @@ async fn audit(settings: Settings) -> Result<ExitCode, Failure> {
         Some(_) => ("written since the last refresh", "perhaps written since the last refresh"),
     };
     let has_checks = settings.sources.as_ref().is_some_and(|sources| !sources.check.is_empty());
+    let known = settings.sources.as_ref().map_or(KnownFigures::ALL, SourcesSettings::known);
     let core = Core::open(settings).await?;
     let differences = core.rebuild.differences(Extent::All).await?;
-    let figure = |f: Option<i64>| f.map_or_else(|| "none".to_owned(), |n| n.to_string());
     for d in &differences {
-        let [stock, transferred, requests] = d.derived.map(figure);
-        let stored = d.stored.map_or_else(|| "no row".to_owned(), |s| s.map(figure).join(" "));
+        let [stock, transferred, requests] = figures(d.derived, known);
+        let stored =
+            d.stored.map_or_else(|| "no row".to_owned(), |of| figures(of, known).join(", "));
         println!(
-            "{} {}: stored {stored}; sources say {stock} {transferred} {requests} (stock, \
+            "{} {}: stored {stored}; sources say {stock}, {transferred}, {requests} (stock, \
              transferred, requests){}{}",
             d.facility_id,
             d.date,
@@ -350,6 +352,16 @@ async fn audit(settings: Settings) -> Result<ExitCode, Failure> {
     let is_right = if has_checks { owners_check(&core).await? } else { true };
     core.store.close().await;
     Ok(if found == 0 && is_right { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Stock, deliveries and requests, as `audit` prints them.
+fn figures([stock, transferred, requests]: [Option<i64>; 3], known: KnownFigures) -> [String; 3] {
+    let all = [(stock, known.stock), (transferred, known.transferred), (requests, known.requests)];
+    all.map(|figure| match figure {
+        (_, false) => "no list".to_owned(),
+        (None, true) => "none".to_owned(),
+        (Some(number), true) => number.to_string(),
+    })
 }
 
 /// Compares with the owner's own queries, and prints what differs. Returns whether nothing does.

@@ -13,6 +13,8 @@ mod rules;
 mod sections;
 pub mod server;
 pub mod sources;
+mod sources_places;
+mod sql_text;
 #[cfg(test)]
 mod tests;
 mod urls;

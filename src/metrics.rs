@@ -222,6 +222,12 @@ metrics! {
          break it, and others.",
         &["kind"],
     );
+    source_lag: IntGaugeVec = gauges(
+        "source_lag_seconds",
+        "Seconds since the publisher of a subscription that fills mapped tables was last heard of, \
+         in the last comparison; -1 while the subscription does not run.",
+        &["subscription"],
+    );
     source_check_differences: IntGauge = gauge(
         "source_check_differences",
         "Figures that the owner's own queries had otherwise, in the last comparison.",

@@ -9,6 +9,8 @@ SELECT floor(extract(epoch FROM now()) * 1000.0)::bigint AS at_ms,
           FROM (SELECT * FROM summary_marks ORDER BY id LIMIT $1) AS mark)::text AS marks,
        EXISTS (SELECT 1 FROM spare_marks) AS has_spare_marks, EXISTS (SELECT 1 FROM noticed_rows) AS has_noticed_rows,
        mapped.off::text AS mapped_off, mapped.fingerprint AS mapped_now, mapped_plan, mapped_seen, fleet.mapping AS mapping_noted,
+       -- The labels of all enums, of which prepared statements on mapped tables keep the ids.
+       CASE WHEN fleet.mapping IS NOT NULL THEN (SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(' '::text, e.oid::text, e.enumlabel::text), ','::text ORDER BY e.oid)) FROM pg_enum e) END AS labels_now,
        -- Marks of a bank that is in another facility in this snapshot than the mark names, and
        -- marks without a facility of a bank that does not exist. A bank that moves or is registered
        -- later leaves marks.

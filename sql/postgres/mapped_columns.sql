@@ -1,8 +1,9 @@
--- The columns of the tables with these ids ($1) or names ($2), and whether this role may read each.
+-- The columns of the tables with these ids ($1) or names ($2), whether this role may read each, and whether row-level security may hide rows of the table from it.
 SELECT c.oid::bigint AS table_id, pg_catalog.concat_ws('.'::text, pg_catalog.quote_ident(n.nspname::text), pg_catalog.quote_ident(c.relname::text)) AS table_name,
        a.attnum AS number, a.attname::text AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name,
        ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = a.atttypid ORDER BY e.enumsortorder) AS labels,
-       pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'::text) AS may_be_read
+       pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'::text) AS may_be_read,
+       pg_catalog.row_security_active(c.oid) AS hides_rows
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0::smallint AND NOT a.attisdropped

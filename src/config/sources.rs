@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::SettingsError;
+use super::{SettingsError, sources_places::Places, sql_text};
 use crate::domain::{blood_type::BloodType, summary::KnownFigures};
 
 /// The mapping of facilities and figures onto tables of the operational database.
@@ -33,6 +33,9 @@ pub struct SourcesSettings {
     /// Texts of the database that stand for a blood type, beside the usual notations.
     #[serde(default)]
     pub blood_types: BTreeMap<String, String>,
+    /// Where each key stands.
+    #[serde(skip)]
+    pub places: Places,
 }
 
 /// How writes of the owner's programs are noticed.
@@ -118,6 +121,9 @@ pub struct ActivitySource {
 pub struct OwnersQuery {
     /// The query.
     pub sql: String,
+    /// Where it stands in the settings.
+    #[serde(skip)]
+    pub place: String,
 }
 
 /// What a source counts.
@@ -173,6 +179,13 @@ fn instant() -> String {
     "instant".into()
 }
 
+/// Those of the texts that are there.
+fn given<'s, const N: usize>(
+    texts: [(&'static str, Option<&'s String>); N],
+) -> Vec<(&'static str, &'s str)> {
+    texts.into_iter().filter_map(|(key, text)| Some((key, text?.as_str()))).collect()
+}
+
 #[derive(Deserialize)]
 struct File {
     sources: SourcesSettings,
@@ -185,10 +198,53 @@ impl SourcesSettings {
     /// # Errors
     /// It is not TOML, or a key is missing, unknown or wrong.
     pub fn parse(text: &str, origin: &str) -> Result<Self, SettingsError> {
-        let File { sources } =
+        let File { mut sources } =
             toml::from_str(text).map_err(|error| SettingsError(format!("{origin}: {error}")))?;
+        sources.places = Places::of(text, origin);
+        for (nth, query) in sources.check.iter_mut().enumerate() {
+            query.place = sources.places.named(&format!("sources.check[{nth}].sql"));
+        }
         sources.check().map_err(|SettingsError(why)| SettingsError(format!("{origin}: {why}")))?;
         Ok(sources)
+    }
+
+    /// The texts of SQL of each list, the facilities first: the list, and each key with its text,
+    /// in the order in which a statement needs them.
+    pub fn texts(&self) -> Vec<(String, Vec<(&'static str, &str)>)> {
+        let of = &self.facilities;
+        let facilities = [
+            ("from", Some(&of.from)),
+            ("key", Some(&of.key)),
+            ("name", Some(&of.name)),
+            ("timezone", Some(&of.timezone)),
+            ("where", of.r#where.as_ref()),
+        ];
+        let mut all = vec![("sources.facilities".to_owned(), given(facilities))];
+        all.extend(self.stock.iter().flatten().enumerate().map(|(nth, of)| {
+            let texts = [
+                ("from", Some(&of.from)),
+                ("facility", Some(&of.facility)),
+                ("blood_type", of.blood_type.as_ref()),
+                ("quantity", Some(&of.quantity)),
+                ("expires", of.expires.as_ref()),
+                ("where", of.r#where.as_ref()),
+            ];
+            (format!("sources.stock[{nth}]"), given(texts))
+        }));
+        for (list, sources) in [("deliveries", &self.deliveries), ("requests", &self.requests)] {
+            all.extend(sources.iter().flatten().enumerate().map(|(nth, of)| {
+                let texts = [
+                    ("from", Some(&of.from)),
+                    ("facility", Some(&of.facility)),
+                    ("blood_type", of.blood_type.as_ref()),
+                    ("quantity", Some(&of.quantity)),
+                    ("at", Some(&of.at)),
+                    ("where", of.r#where.as_ref()),
+                ];
+                (format!("sources.{list}[{nth}]"), given(texts))
+            }));
+        }
+        all
     }
 
     /// The figures that the mapping has a list for.
@@ -202,6 +258,14 @@ impl SourcesSettings {
 
     /// Checks what one key alone does not show.
     fn check(&self) -> Result<(), SettingsError> {
+        for (list, texts) in self.texts() {
+            for (key, text) in texts {
+                if let Some(fault) = sql_text::fault(text) {
+                    let place = self.places.named(&format!("{list}.{key}"));
+                    return Err(SettingsError::new(&place, &format!("{text:?}"), fault));
+                }
+            }
+        }
         let right = "must be instant, utc, local, date, or the name of an IANA zone";
         for (nth, source) in self.stock.iter().flatten().enumerate() {
             if TimeKind::parse(&source.expires_as).is_none() {

@@ -91,6 +91,7 @@ impl Directory {
         }
         self.unread.read((!reading.is_of_all).then_some(&reading.asked), reading.messages);
         if let Some(at_ms) = reading.at_ms {
+            let at_ms = read.stored_ms.map_or(at_ms, |stored_ms| stored_ms.min(at_ms));
             self.unread.prove_read(reading.epoch, at_ms);
         }
         Ok(gone)

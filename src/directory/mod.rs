@@ -111,13 +111,15 @@ impl Directory {
     /// Reads all facilities; the directory is then exact as of the call or later.
     /// `StoreError::OtherEpoch` as in [`Directory::finish_reading`].
     pub async fn read_all(&self, store: &dyn Store) -> store::Result<()> {
-        self.read_unless(store, |_| false).await
+        self.read_unless(store, |_| false).await.map(drop)
     }
 
     /// Makes the directory fresh enough for a reader. Waits until no other read is under way. Then
     /// reads all facilities, unless `will_do` accepts the instant as of which the directory is
     /// exact by then. After a read the directory is exact as of the call or later.
-    /// `StoreError::OtherEpoch` where the drain has not entered another epoch in time.
+    /// `StoreError::Superseded` where this server only reads what another one has stored, and
+    /// `will_do` does not accept that. `StoreError::OtherEpoch` where the drain has not entered
+    /// another epoch in time.
     pub async fn catch_up(
         &self,
         store: &dyn Store,
@@ -129,23 +131,26 @@ impl Directory {
                 Err(StoreError::OtherEpoch) if asked.elapsed() < ENTERED_WITHIN => {
                     tokio::time::sleep(RETRY).await;
                 }
-                done => return done,
+                Ok(true) if !will_do(self.exact_as_of_ms()) => return Err(StoreError::Superseded),
+                done => return done.map(drop),
             }
         }
     }
 
+    /// Returns whether the rows are those that another server has stored.
     async fn read_unless(
         &self,
         store: &dyn Store,
         will_do: impl Fn(i64) -> bool,
-    ) -> store::Result<()> {
+    ) -> store::Result<bool> {
         let reading = self.begin_reading(None).await;
         if will_do(self.exact_as_of_ms()) {
-            return Ok(());
+            return Ok(false);
         }
         let at_ms = store.now_ms().await?;
         let read = store.facilities(None).await?;
-        self.finish_reading(reading.exact_as_of(at_ms), read).map(drop)
+        let is_stored = read.stored_ms.is_some();
+        self.finish_reading(reading.exact_as_of(at_ms), read).map(|_| is_stored)
     }
 
     /// Reads these facilities again, and returns those that no longer exist.

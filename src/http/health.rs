@@ -10,7 +10,7 @@ use crate::{
     access::tokens::IssuerState,
     changes::{Attachment, AttachmentStage},
     domain::facility::Facility,
-    store::{SourceChange, unreadable},
+    store::{SourceState, unreadable},
 };
 
 /// The process runs and answers.
@@ -52,7 +52,8 @@ pub struct Dependency {
     /// file that was replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
-    /// Only of the database: what the service does without on this server, and what is lost by it.
+    /// Of the database: what the service does without on this server, and what is lost by it. Of
+    /// `sources`: the subscriptions that fill mapped tables, and how far each is behind.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub limits: Vec<String>,
     /// Only of `change_stream`: the stage of this replica's attachment, with the names of the
@@ -167,7 +168,7 @@ fn dependencies(app: &AppState) -> Vec<Dependency> {
         all.push(Dependency { stage: Some(stage.name()), ..named("change_stream", stage.error()) });
     }
     all.push(triggers);
-    all.extend(app.comparison.as_ref().map(|comparison| sources(&comparison.changes.load())));
+    all.extend(app.comparison.as_ref().map(|comparison| sources(&comparison.state.load())));
     let is_explained = app.outage.last_error().is_some()
         || all.iter().any(|one| one.name == "sources" && one.last_error == Some("broken"));
     // Only while it fails, and neither the database nor the mapped tables explain it.
@@ -251,7 +252,9 @@ fn in_words(error: &str) -> &'static str {
 }
 
 /// The mapped tables of another program.
-fn sources(changes: &[SourceChange]) -> Dependency {
+fn sources(state: &SourceState) -> Dependency {
+    let SourceState { changes, lags } = state;
+    let limits = lags.iter().map(ToString::to_string).collect();
     let breaks = changes.iter().any(|change| change.breaks);
     let last_error = match changes.is_empty() {
         true => None,
@@ -262,7 +265,8 @@ fn sources(changes: &[SourceChange]) -> Dependency {
     let what_to_do = match breaks {
         true => {
             "no figure is read anew until the tables are as before, or the service is started with \
-             a mapping that fits; the last figures are served with their age"
+             a mapping that fits (where this one does, facility-summary adopt accept is enough); \
+             the last figures are served with their age"
         }
         false => {
             "check that the mapping still means what it should, then run facility-summary adopt \
@@ -270,7 +274,7 @@ fn sources(changes: &[SourceChange]) -> Dependency {
         }
     };
     let remedy = (!changes.is_empty()).then(|| format!("{}: {what_to_do}", texts.join("; ")));
-    Dependency { remedy, ..Dependency::named("sources", last_error) }
+    Dependency { remedy, limits, ..Dependency::named("sources", last_error) }
 }
 
 /// Rows of mapped tables that do not count, where this process met some.

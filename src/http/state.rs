@@ -209,7 +209,13 @@ impl AppState {
                 .unwrap_or(i64::MAX);
         match read {
             Ok(Ok(())) => Ok(()),
-            _ if !requested.explicit && age_ms <= stale_if_error_ms => Ok(()),
+            // By now it may have been read as another server has stored it.
+            _ if !requested.explicit
+                && self.clock.now_ms().saturating_sub(self.directory.exact_as_of_ms())
+                    <= stale_if_error_ms =>
+            {
+                Ok(())
+            }
             Ok(Err(error)) => {
                 self.outage.failed(&error);
                 Err(unasked())

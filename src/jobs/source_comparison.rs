@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use crate::{
     jobs::drain::Drain,
     metrics::Metrics,
-    store::{self, SourceChange, Store},
+    store::{self, SourceLag, SourceState, Store},
 };
 
 /// How often it is made while the tables are in doubt.
@@ -30,7 +30,7 @@ pub struct SourceComparison {
     /// When the last comparison began.
     pub began: Mutex<Option<Instant>>,
     /// What the last comparison found.
-    pub changes: ArcSwap<Vec<SourceChange>>,
+    pub state: ArcSwap<SourceState>,
 }
 
 impl SourceComparison {
@@ -38,7 +38,7 @@ impl SourceComparison {
     /// what broke the mapping is repaired.
     pub async fn run_once(&self) -> store::Result<bool> {
         let is_doubtful = self.drain.failing.class().is_some()
-            || self.changes.load().iter().any(|change| change.breaks);
+            || self.state.load().changes.iter().any(|change| change.breaks);
         let interval = if is_doubtful { self.interval.min(DOUBTFUL) } else { self.interval };
         {
             let mut began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,7 +47,8 @@ impl SourceComparison {
             }
             *began = Some(Instant::now());
         }
-        let changes = self.store.source_changes().await?;
+        let state = Arc::new(self.store.source_state().await?);
+        let changes = &state.changes;
         for (kind, breaks) in [("broken", true), ("changed", false)] {
             let number = changes.iter().filter(|change| change.breaks == breaks).count();
             self.metrics
@@ -55,7 +56,12 @@ impl SourceComparison {
                 .with_label_values(&[kind])
                 .set(i64::try_from(number).unwrap_or(i64::MAX));
         }
-        let before = self.changes.swap(Arc::new(changes.clone()));
+        self.metrics.source_lag.reset();
+        for SourceLag { subscription, seconds } in &state.lags {
+            let lag = self.metrics.source_lag.with_label_values(&[subscription]);
+            lag.set(seconds.unwrap_or(-1));
+        }
+        let before = &self.state.swap(state.clone()).changes;
         for change in changes.iter().filter(|change| !before.contains(change)) {
             match change.breaks {
                 true => tracing::error!(

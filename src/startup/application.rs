@@ -326,7 +326,7 @@ fn comparison(core: &Core, sources: &SourcesSettings, drain: &Arc<Drain>) -> Arc
         metrics: core.metrics.clone(),
         drain: drain.clone(),
         began: Mutex::default(),
-        changes: ArcSwap::default(),
+        state: ArcSwap::default(),
     })
 }
 

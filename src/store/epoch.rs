@@ -72,6 +72,9 @@ pub struct FacilitiesRead {
     pub watermark: Option<Watermark>,
     /// Why the rows are the last that were stored: those of mapped tables cannot be read.
     pub outdated: Option<StoreError>,
+    /// The instant as of which another server has stored the rows, in milliseconds, where this one
+    /// reads no mapped table (`Store::is_superseded`). Otherwise they are as of this read.
+    pub stored_ms: Option<i64>,
 }
 
 /// The columns of the table `fleet` that every read returns as well.

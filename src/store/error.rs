@@ -9,7 +9,7 @@ use uuid::Uuid;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Cause {
     /// What the driver reported.
-    #[error(transparent)]
+    #[error("{}", said(.0))]
     Driver(Arc<sqlx::Error>),
     /// The database did not answer in the time that this service gives it.
     #[error("it did not answer in time")]
@@ -17,6 +17,15 @@ pub enum Cause {
     /// What this service found out itself, with the remedy.
     #[error("{0}")]
     Found(Arc<str>),
+}
+
+/// What the driver reported, in the server's words. The driver itself adds a number to them, of a
+/// line of the server's own source.
+pub fn said(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(of) => of.message().to_owned(),
+        other => other.to_string(),
+    }
 }
 
 impl Cause {

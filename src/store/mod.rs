@@ -46,14 +46,14 @@ pub use derived::{Derived, Difference};
 pub use drain_snapshot::{DrainSnapshot, NoticedMarks, OutboxCounters};
 pub use entity_rows::{LastCounted, Put, Removal};
 pub use epoch::{FacilitiesRead, TableRead};
-pub use error::{Cause, MORE_CONNECTIONS, StoreError};
+pub use error::{Cause, MORE_CONNECTIONS, StoreError, said};
 pub use facility_rows::{FacilityRow, FacilityState};
 pub use job_queue::{JobQueue, JobRun};
 pub use marks::{Mark, MarkKind, Marks, Span};
 pub use odd_row::OddRow;
 pub use owners_check::{CheckReport, OtherFigure};
 use people::PeopleStore;
-pub use source_change::SourceChange;
+pub use source_change::{SourceChange, SourceLag, SourceState};
 pub use source_triggers::{TriggerOff, Triggers};
 pub use stored_days::{Doubt, StoredBounds, StoredDay, StoredDays};
 
@@ -156,9 +156,9 @@ pub trait Store:
     async fn begin(&self, lock_timeout: Duration) -> Result<Box<dyn Transaction>>;
 
     /// What the owner of mapped tables has changed in them since the mapping was first used, or
-    /// accepted.
-    async fn source_changes(&self) -> Result<Vec<SourceChange>> {
-        Ok(Vec::new())
+    /// accepted, and how far they are behind.
+    async fn source_state(&self) -> Result<SourceState> {
+        Ok(SourceState::default())
     }
 
     /// Compares figures with the queries of `[[sources.check]]`. `day` gives the day of that date

@@ -20,8 +20,8 @@ pub struct OtherFigure {
     pub date: String,
     /// `stock`, `deliveries` or `requests`.
     pub figure: String,
-    /// The query's figure.
-    pub theirs: i64,
+    /// The query's figure, as it gives it: it may have a fraction.
+    pub theirs: String,
     /// Ours, in the same snapshot; or the words why there is none.
     pub ours: Result<Option<i64>, &'static str>,
 }
@@ -31,6 +31,11 @@ impl std::fmt::Display for OtherFigure {
         let OtherFigure { check, facility, date, figure, theirs, ours } = self;
         write!(f, "{check}: facility {facility}, {date}, {figure}: the query says {theirs}; ")?;
         match ours {
+            Ok(Some(ours)) if theirs.contains('.') => write!(
+                f,
+                "the mapping says {ours}, as figures are whole units: it adds all rows up, and \
+                 rounds the sum once, half a unit away from 0; let the query round its sum, too"
+            ),
             Ok(Some(ours)) => write!(f, "the mapping says {ours}"),
             Ok(None) => write!(f, "the mapping does not know it"),
             Err(why) => write!(f, "{why}"),

@@ -145,12 +145,25 @@ async fn check(settings: &Settings) -> store::Result<ExitCode> {
 
 fn report(checked: &Checked) -> String {
     let mut lines = vec![];
+    let doubts = |name: &str, lines: &mut Vec<String>| {
+        let of_list = checked.doubts.iter().filter(|(of, _)| of == name);
+        lines.extend(of_list.map(|(_, words)| format!("  warning: {words}")));
+    };
+    if let Some(replayed) = checked.standby {
+        let ago = replayed.map_or("before its start".into(), |seconds| format!("{seconds} s ago"));
+        lines.push(format!(
+            "this is a standby: its last transaction was committed {ago}, and all below is as of \
+             then"
+        ));
+    }
     of_facilities(&checked.facilities, &mut lines);
+    doubts("sources.facilities", &mut lines);
     for (name, list) in &checked.lists {
         match list {
             Ok(list) => of_list(name, list, &mut lines),
             Err(why) => lines.push(format!("{name}: does not fit: {why}")),
         }
+        doubts(name, &mut lines);
     }
     of_triggers(&checked.triggers, &mut lines);
     lines.extend(checked.publications.iter().map(|words| format!("before install: {words}")));
@@ -229,6 +242,12 @@ fn of_list(name: &str, of: &ListChecked, lines: &mut Vec<String>) {
             rows(*number)
         ));
     }
+    let such_as = of.fraction.as_deref().unwrap_or_default();
+    let what = format!(
+        "with a fraction of a unit, such as {such_as}: figures are whole units; the rows of a \
+         figure are added up, and the sum is rounded once, half a unit away from 0"
+    );
+    say(lines, of.fractions, &what);
     let week = if name.starts_with("sources.stock") {
         String::new()
     } else {

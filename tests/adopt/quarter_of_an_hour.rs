@@ -83,7 +83,7 @@ fn script(blocks: &[String], port: u16) -> String {
             script += "trap 'kill $service 2>/dev/null || true' EXIT\n";
             script += "until curl -sf 127.0.0.1:8080/health/ready >ready; do\n";
             script += "kill -0 $service; sleep 0.1; done\n";
-        } else if block.contains("DROP SCHEMA") {
+        } else if block.contains("adopt remove") {
             script += &format!("kill $service; wait $service\n{block}");
         } else {
             script += block;

@@ -216,6 +216,7 @@ impl Database {
             epoch: epoch(self.identity()),
             watermark: self.stored_watermark(),
             outdated: None,
+            stored_ms: None,
         }
     }
 

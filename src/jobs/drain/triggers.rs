@@ -25,6 +25,8 @@ pub struct Unwatched {
     triggers: i64,
 }
 
+/// A trigger fires for other writers than it should.
+const ENABLED_OTHERWISE: &str = "enabled_otherwise";
 /// Triggers on mapped tables are asked for, and there are none.
 const NOT_INSTALLED: &str = "not_installed";
 /// The triggers on mapped tables were made for another mapping.
@@ -48,7 +50,7 @@ impl Unwatched {
         let class = match first.why.as_str() {
             "missing" => "missing",
             "disabled" => "disabled",
-            "enabled_otherwise" => "enabled_otherwise",
+            ENABLED_OTHERWISE => ENABLED_OTHERWISE,
             "altered" => "altered",
             NOT_INSTALLED => NOT_INSTALLED,
             OF_ANOTHER_MAPPING => OF_ANOTHER_MAPPING,
@@ -57,6 +59,10 @@ impl Unwatched {
         let mut remedy = named(&triggers.off);
         if !triggers.off.iter().all(is_of_the_table) {
             remedy += &format!("; {} puts it right", triggers.remedy);
+        }
+        if triggers.off.iter().any(|off| off.why == ENABLED_OTHERWISE) {
+            remedy += "; ALTER TABLE … ENABLE TRIGGER ALL leaves triggers so, of which each row \
+                       that is written costs the writer more until then";
         }
         if triggers.off.iter().any(is_of_the_table) {
             remedy += "; what is written to parts of such a table passes our triggers by: it has \
@@ -200,7 +206,9 @@ mod tests {
         assert_eq!(
             unwatched.remedy,
             "blood_requests: mark_insert, mark_row disabled; facilities: mark_truncate enabled \
-             otherwise; SELECT public.watch_sources() puts it right"
+             otherwise; SELECT public.watch_sources() puts it right; ALTER TABLE … ENABLE TRIGGER \
+             ALL leaves triggers so, of which each row that is written costs the writer more until \
+             then"
         );
         let off = vec![
             off("blood_requests", "mark_insert", "is_no_ordinary_table"),

@@ -2,10 +2,7 @@
 //! summary: the page that is held, the view, the table, a refresh. A reader that asks for more than
 //! the view proves has it proven, as for other lists.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use jiff::civil::Date;
 
@@ -265,10 +262,10 @@ impl Lists {
         let (mut waiting_since, mut is_filled, mut used_fill_ms) = (None, false, i64::MIN);
         loop {
             let (now_ms, directory_ms) = (clock.now_ms(), self.reads.directory.exact_as_of_ms());
-            let are_unwatched = self.are_unwatched.load(Ordering::Relaxed);
-            let table_ms = if are_unwatched { i64::MAX } else { memory.table_ms() };
+            let table_ms = if self.are_unwatched() { i64::MAX } else { memory.table_ms() };
             let proven_ms = table_ms.min(directory_ms);
             let is_detached = !self.reads.changes.is_attached()
+                && !self.reads.store.is_superseded()
                 && asked.arrived_ms.saturating_sub(directory_ms) > DETACHED_MS;
             if !asked.takes(proven_ms, now_ms) || is_detached {
                 source = source.max(Source::Table);

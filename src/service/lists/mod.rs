@@ -104,21 +104,28 @@ impl Lists {
         }
     }
 
+    /// Whether a day counts as of its own refresh: other programs write the sources without marks,
+    /// or this server has an earlier mapping than another one, and only reads what is stored.
+    fn are_unwatched(&self) -> bool {
+        self.are_unwatched.load(Ordering::Relaxed) || self.reads.store.is_superseded()
+    }
+
     /// Has the table, and then the directory, proven as fresh as the reader asked, if that is
     /// possible now.
     async fn prove(&self, asked: &ListRequest) -> store::Result<()> {
         let (memory, directory, clock) =
             (&self.reads.memory, &self.reads.directory, &self.reads.clock);
         let table_ms = memory.table_ms();
+        let is_superseded = self.reads.store.is_superseded();
         if !self.reads.changes.is_attached() {
             // Changes of other servers do not arrive, so the directory itself is read.
             let will_do = |as_of_ms: i64| {
-                asked.arrived_ms.saturating_sub(as_of_ms) <= DETACHED_MS
+                (is_superseded || asked.arrived_ms.saturating_sub(as_of_ms) <= DETACHED_MS)
                     && asked.takes(as_of_ms, clock.now_ms())
             };
             directory.catch_up(&*self.reads.store, will_do).await?;
         }
-        if !self.are_unwatched.load(Ordering::Relaxed) && !asked.takes(table_ms, clock.now_ms()) {
+        if !self.are_unwatched() && !asked.takes(table_ms, clock.now_ms()) {
             return self.proof.prove(|table_ms| asked.takes(table_ms, clock.now_ms())).await;
         }
         let received = async {

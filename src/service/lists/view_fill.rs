@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -162,8 +162,7 @@ impl Lists {
         }
         self.reads.metrics.view_fills.inc();
         let (mut due, mut unknown) = (Vec::new(), Vec::new());
-        let are_unwatched = self.are_unwatched.load(Ordering::Relaxed);
-        let least_ms = if are_unwatched { asked.least_ms(began_ms) } else { i64::MIN };
+        let least_ms = if self.are_unwatched() { asked.least_ms(began_ms) } else { i64::MIN };
         let reads: Vec<_> =
             keys.chunks(READ_CHUNK).map(|chunk| self.read_chunk(chunk, least_ms).boxed()).collect();
         let mut reads = stream::iter(reads).buffered(READS_AT_ONCE);
@@ -173,6 +172,9 @@ impl Lists {
             unknown.extend(judged.unknown);
         }
         let refreshes = !due.is_empty();
+        if refreshes && self.reads.store.is_superseded() {
+            return Err(StoreError::Superseded.into());
+        }
         if unknown.is_empty() {
             unknown = self.refresh(due, asked).await?;
         }
@@ -220,11 +222,16 @@ impl Lists {
             return Ok(None);
         }
         let mut judged = judge(keys, read, &token, table_ms, reads.clock.now_ms());
-        judged.refresh_older(keys, least_ms);
-        for found in &judged.found {
-            // A row that lost a race is read again: the view still lacks it.
-            let _ = found.keep(&reads.memory, &token);
+        // A row that lost a race is read again: the view still lacks it.
+        let keep = |judged: &Judged| {
+            judged.found.iter().for_each(|found| drop(found.keep(&reads.memory, &token)));
+        };
+        if reads.store.is_superseded() {
+            // Nothing newer can be had here, so these may be served as the last ones.
+            keep(&judged);
         }
+        judged.refresh_older(keys, least_ms);
+        keep(&judged);
         Ok(Some(judged))
     }
 

@@ -24,7 +24,7 @@ pub(super) async fn facilities(
         Some(mapping) => mapping.mirror(pool, ids).await.map(drop),
         None => Ok(()),
     };
-    let outdated = match mirrored {
+    let mut outdated = match mirrored {
         Err(error) if is_of_mapped_tables(&error) => Some(error),
         mirrored => mirrored.map(|()| None)?,
     };
@@ -33,11 +33,27 @@ pub(super) async fn facilities(
         Some(ids) => sqlx::query(AssertSqlSafe(statements.facilities.clone())).bind(ids),
     };
     let mut connection = pool.acquire().await?;
+    let mut stored_ms = None;
+    if let Some(StoreError::Superseded) = outdated {
+        // Before the rows, which are then as of that instant or later.
+        stored_ms = as_of_other_server(&mut connection).await?;
+        outdated = outdated.filter(|_| stored_ms.is_none());
+    }
     let rows = query.fetch_all(&mut connection).await?;
     let (agreed, _) = epoch::summaries(&mut connection, &[]).await?;
     let (epoch, watermark) = epoch::of_primary(agreed)?;
     let rows = rows.iter().map(facility).collect::<Result<_>>()?;
-    Ok(FacilitiesRead { rows, epoch, watermark, outdated })
+    Ok(FacilitiesRead { rows, epoch, watermark, outdated, stored_ms })
+}
+
+/// The instant as of which the server whose mapping counts has stored the facilities: that of its
+/// watermark, or of the last time that it read all mapped ones.
+async fn as_of_other_server(connection: &mut Borrowed) -> Result<Option<i64>> {
+    let (agreed, _) = epoch::summaries(&mut *connection, &[]).await?;
+    let (_, watermark) = epoch::of_primary(agreed)?;
+    let mirrored_ms: Option<i64> =
+        sqlx::query_scalar("SELECT mirrored_ms FROM fleet").fetch_one(connection).await?;
+    Ok(watermark.map(|watermark| watermark.at_ms).max(mirrored_ms))
 }
 
 /// Whether the error says that the mapped tables are not as the mapping has them, or may not be

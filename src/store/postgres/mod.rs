@@ -43,7 +43,7 @@ use uuid::Uuid;
 
 use super::{
     CheckReport, Connections, Difference, DrainSnapshot, FacilitiesRead, Marks, OddRow, Result,
-    SourceChange, Span, Store, StoreError, StoredBounds, TableRead, Transaction,
+    SourceState, Span, Store, StoreError, StoredBounds, TableRead, Transaction,
     kept_connection::{KeptConnection, Lent},
     source_triggers::TrustedSources,
     unreadable,
@@ -301,12 +301,12 @@ impl Store for PostgresStore {
         Ok(Box::new(transaction::PostgresTransaction::begin(self, lock_timeout).await?))
     }
 
-    async fn source_changes(&self) -> Result<Vec<SourceChange>> {
+    async fn source_state(&self) -> Result<SourceState> {
         match &self.mapping {
             Some(mapping) => {
-                sources::changes(&mut *self.pool.driver().acquire().await?, mapping).await
+                sources::state(&mut *self.pool.driver().acquire().await?, mapping).await
             }
-            None => Ok(Vec::new()),
+            None => Ok(SourceState::default()),
         }
     }
 

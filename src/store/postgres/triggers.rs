@@ -24,7 +24,9 @@ pub(super) async fn see_look(
     mapping: Option<&Mapping>,
 ) -> Result<Triggers> {
     let mut triggers = of_look(row, mapping)?;
-    if pool.meaning().see(row.try_get("mapped_now")?) && triggers.are_trusted() {
+    if pool.meaning().see(row.try_get("mapped_now")?, row.try_get("labels_now")?)
+        && triggers.are_trusted()
+    {
         note(pool, None).await?;
         triggers.seen = None;
     }

@@ -134,7 +134,7 @@ impl Store for SqliteStore {
         let TableRead { epoch, watermark, .. } =
             epoch::table_read(&here.fetch_all(&mut *connection).await?)?;
         let rows = row::readable(&rows, 0, "facilities", row::facility)?;
-        Ok(FacilitiesRead { rows, epoch, watermark, outdated: None })
+        Ok(FacilitiesRead { rows, epoch, watermark, outdated: None, stored_ms: None })
     }
 
     async fn orphans(&self) -> Result<Vec<Uuid>> {

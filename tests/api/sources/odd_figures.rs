@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The mapping with a ledger of movements in the place of the bags.
-fn ledger() -> String {
+pub fn ledger() -> String {
     let (before, rest) = MAPPING.split_once("[[sources.stock]]").expect("it has stock");
     let (_, after) = rest.split_once("[[sources.deliveries]]").expect("it has deliveries");
     format!(
@@ -20,10 +20,10 @@ fn ledger() -> String {
     )
 }
 
-const LEDGER: &str = "CREATE TABLE public.ledger (hospital integer, kind text, units float8)";
+pub const LEDGER: &str = "CREATE TABLE public.ledger (hospital integer, kind text, units float8)";
 
 /// A service beside a ledger with these rows, of which nothing but a reader refreshes a figure.
-async fn beside(rows: &str) -> (Service, Outside) {
+pub async fn beside(rows: &str) -> (Service, Outside) {
     let (launch, mut sql) = mapped(&ledger()).await;
     sql.run(format!("{LEDGER}; INSERT INTO public.ledger VALUES {rows}")).await;
     let service = launch
@@ -35,12 +35,12 @@ async fn beside(rows: &str) -> (Service, Outside) {
 }
 
 /// Makes today's rows those of yesterday, as they were written then.
-const YESTERDAY: &str = "
+pub const YESTERDAY: &str = "
     UPDATE facility_summary.dashboard_daily_summary SET date = date - 1, day_start = day_start - \
                          interval '1 day', day_end = day_end - interval '1 day'";
 
 /// Yesterday's summary, derived anew.
-async fn yesterday(service: &Service, key: &str) -> Value {
+pub async fn yesterday(service: &Service, key: &str) -> Value {
     let today = now(service, key).await;
     let date: jiff::civil::Date = today["date"].as_str().expect("a date").parse().expect("a date");
     let path = today_of(service, key).await;

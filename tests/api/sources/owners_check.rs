@@ -62,7 +62,8 @@ async fn a_query_that_is_wrong_is_named() {
     let audited = run(service.launch(), &["audit"]).await;
     assert_eq!(audited.code, Some(1), "{}", audited.output);
     assert!(
-        audited.output.contains("sources.check[0] must give the columns"),
+        audited.output.contains("sources.check[0].sql (line 38 of file ")
+            && audited.output.contains("must give the columns facility, date, figure and value: "),
         "{}",
         audited.output
     );

@@ -32,6 +32,16 @@ async fn a_file_that_is_wrong_is_refused_with_the_line_or_the_key() {
         ("facility = ", "facilty = ", ["unknown field `facilty`", "line"]),
         ("key = \"h.id\"\n", "", ["missing field `key`", "line"]),
         ("at_as = \"local\"", "at_as = \"lokal\"", ["sources.deliveries[0].at_as", "lokal"]),
+        (
+            "h.closed_on IS NULL",
+            "h.id = 1) OR (true",
+            ["sources.facilities.where (line 6 of", "ends a parenthesis that it did not begin"],
+        ),
+        (
+            "m.kind = 'request'",
+            "m.kind = 'request' -- only these",
+            ["sources.requests[0].where (line 32 of", "the comment at its end"],
+        ),
         ("\"O+\"", "\"0 pos\"", ["sources.blood_types", "O+, O-, A+"]),
     ] {
         let (launch, _) = mapped(&MAPPING.replace(right, wrong)).await;

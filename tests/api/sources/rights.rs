@@ -2,10 +2,11 @@
 
 use std::process::Command;
 
-use super::{HOSPITAL, MAPPING, now, run, sources_of, totals};
+use super::{HOSPITAL, MAPPING, now, run, sources_of, today_of, totals};
 use crate::{
     server_settings::owned,
-    support::{outside::Outside, service::Launch},
+    steps::{Scrape, get, read},
+    support::{outside::Outside, service::Launch, wait_until},
 };
 
 /// The columns that the mapping names, and nothing else.
@@ -69,6 +70,43 @@ async fn a_column_that_may_not_be_read_is_named() {
     for word in ["sources.stock[0]", "permission denied for table bag"] {
         assert!(exited.output.contains(word), "{word:?} is not in: {}", exited.output);
     }
+}
+
+/// The owner may switch it on at any time, and nothing is written then.
+#[tokio::test]
+async fn row_level_security_that_is_switched_on_is_named_with_its_table_before_any_write() {
+    let (launch, mut sql, role) = owned_by_another().await;
+    sql.run(format!("CREATE SCHEMA facility_summary AUTHORIZATION {role}")).await;
+    std::fs::write(sources_of(&launch), format!("[sources]\ncompare_seconds = 1\n{MAPPING}"))
+        .expect("the folder can be written");
+    let service = launch.env("FACILITY_SUMMARY__REBUILD__CRON", "off").start().await;
+    let before = now(&service, "1").await;
+    let path = today_of(&service, "1").await;
+    sql.run("ALTER TABLE public.bag ENABLE ROW LEVEL SECURITY").await;
+    wait_until("readiness names the table", async || {
+        let ready = get(&service, "/health/ready").await;
+        let all = ready["dependencies"].as_array().expect("a list");
+        let sources = all.iter().find(|one| one["name"] == "sources").expect("it is listed");
+        let remedy = sources["remedy"].as_str().unwrap_or_default();
+        sources["last_error"] == "broken" && remedy.contains("row-level security of public.bag")
+    })
+    .await;
+    assert_eq!(Scrape::of(&service).await.sum("source_changes", &[("kind", "broken")]), 1.0);
+    let logged = service.logged(
+        "the mapped tables were changed: their figures cannot be read any more, and the last ones \
+         are served with their age",
+    );
+    assert!(logged[0]["change"].as_str().expect("words").contains("public.bag"), "{logged:?}");
+    // No policy lets any row be seen: that would be a sum of nothing.
+    assert_eq!(read(&service, &path, "no-cache").await.status(), 503);
+    let last = read(&service, &path, "max-age=3600").await;
+    assert_eq!(last.status(), 200);
+    assert_eq!(totals(&last.json().await.expect("JSON")), totals(&before));
+    sql.run("ALTER TABLE public.bag DISABLE ROW LEVEL SECURITY").await;
+    wait_until("figures are read again", async || {
+        read(&service, &path, "no-cache").await.status() == 200
+    })
+    .await;
 }
 
 /// Rows that a policy hides must not become a sum of the others.

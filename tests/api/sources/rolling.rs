@@ -15,7 +15,7 @@ async fn sources(service: &Service) -> Value {
     dependencies.iter().find(|one| one["name"] == "sources").expect("it is listed").clone()
 }
 
-async fn is_superseded(service: &Service) {
+pub async fn is_superseded(service: &Service) {
     wait_until("it says that another mapping counts", async || {
         let sources = sources(service).await;
         let remedy = sources["remedy"].as_str().unwrap_or_default();
@@ -26,7 +26,7 @@ async fn is_superseded(service: &Service) {
 }
 
 /// The launch with another mapping in a file of its own.
-fn with_mapping(launch: &Launch, name: &str, mapping: &str) -> Launch {
+pub fn with_mapping(launch: &Launch, name: &str, mapping: &str) -> Launch {
     let file = sources_of(launch).replace("sources.toml", name);
     std::fs::write(&file, mapping).expect("the folder can be written");
     Service::on(launch.database_url()).argument("--sources").argument(&file)

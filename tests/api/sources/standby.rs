@@ -66,6 +66,8 @@ async fn a_standby_as_the_database_is_refused_with_words_that_say_what_to_do() {
     let launch = with_mapping(Service::on(&pair.there), MAPPING);
     let checked = run(&launch, &["adopt", "check"]).await;
     assert_eq!(checked.code, Some(0), "a look needs no right to write: {}", checked.output);
+    let said = "this is a standby: its last transaction was committed ";
+    assert!(checked.output.starts_with(said), "{}", checked.output);
     for command in [&["serve"][..], &["migrate"]] {
         let exited = run(&launch, command).await;
         assert_eq!(exited.code, Some(1), "{command:?}: {}", exited.output);

@@ -3,9 +3,11 @@
 //! do.
 
 mod elsewhere;
+mod enabled_all;
 mod install;
 mod partitions;
 mod passed_by;
+mod removal;
 mod snapshot;
 mod trouble;
 mod ways;

@@ -5,10 +5,10 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow};
 
 use super::{
+    doubts,
     figures::{self, Branch},
     lists::{self, ListOfRows},
-    mapping::does_not_fit,
-    notice,
+    misfit, notice,
 };
 use crate::{
     config::{DatabaseSettings, sources::SourcesSettings},
@@ -26,10 +26,16 @@ use crate::{
 pub struct Checked {
     /// The facilities.
     pub facilities: FacilitiesChecked,
+    /// At a standby: for how many seconds it has replayed no transaction; `None` there where it has
+    /// replayed none since its start.
+    pub standby: Option<Option<i64>>,
     /// Publications that would publish what `adopt install` makes, in words.
     pub publications: Vec<String>,
     /// What triggers would notice; or the words why they cannot watch this mapping.
     pub triggers: std::result::Result<TriggersChecked, String>,
+    /// What fits the database, and perhaps means something else than it should: each list with the
+    /// words.
+    pub doubts: Vec<(String, String)>,
     /// The lists, in the order of the mapping; or the words why one does not fit.
     pub lists: Vec<(String, std::result::Result<ListChecked, String>)>,
 }
@@ -80,10 +86,14 @@ pub struct ListChecked {
     /// Facilities, by their keys, with the number of their rows whose quantity is not a number,
     /// infinite, or beyond a billion; those with most first.
     pub odd_rows: Vec<(Option<String>, i64)>,
-    /// The figure today, over all facilities.
-    pub today: i64,
+    /// Rows that reach a facility with a fraction of a unit.
+    pub fractions: i64,
+    /// The quantity of one of them.
+    pub fraction: Option<String>,
+    /// The figure today, over all facilities, without a rounding.
+    pub today: String,
     /// The figure of the last seven local days, today included. The same as `today` for stock.
-    pub week: i64,
+    pub week: String,
     /// Tables that the refresh of one facility reads as a whole.
     pub scans: Vec<Scan>,
 }
@@ -122,20 +132,37 @@ pub async fn check(settings: &DatabaseSettings, sources: &SourcesSettings) -> Re
     let schema = Home::new(settings).schema(&mut connection).await?;
     let publications = notice::publications(&mut connection, &schema).await?;
     let mut tx = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-    let facilities = facilities(&mut tx, sources)
-        .await
-        .map_err(|error| does_not_fit("sources.facilities", &error))?;
+    sqlx::raw_sql("SAVEPOINT list").execute(&mut *tx).await?;
+    let facilities = match facilities(&mut tx, sources).await {
+        Ok(facilities) => facilities,
+        Err(error) => {
+            sqlx::raw_sql("ROLLBACK TO SAVEPOINT list").execute(&mut *tx).await?;
+            return Err(misfit::error(&mut tx, sources, "sources.facilities", &error).await);
+        }
+    };
     let mut lists = Vec::new();
     for (branch, list) in figures::branches(sources).iter().zip(lists::lists(sources)) {
         sqlx::raw_sql("SAVEPOINT list").execute(&mut *tx).await?;
         let checked = one_list(&mut tx, sources, branch, &list).await;
         sqlx::raw_sql("ROLLBACK TO SAVEPOINT list").execute(&mut *tx).await?;
-        lists.push((branch.name.clone(), checked.map_err(|error| error.to_string())));
+        let checked = match checked {
+            Ok(checked) => Ok(checked),
+            Err(error) => Err(misfit::words(&mut tx, sources, &branch.name, &error).await),
+        };
+        lists.push((branch.name.clone(), checked));
     }
     let triggers = notice::triggers_of(&mut tx, sources).await;
+    let (is_standby, replayed): (bool, Option<i64>) = sqlx::query_as(
+        "SELECT pg_is_in_recovery(), floor(extract(epoch FROM clock_timestamp() - \
+         pg_last_xact_replay_timestamp()))::bigint",
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let doubts = doubts::of(&mut tx, sources, triggers.is_ok()).await?;
     tx.rollback().await?;
     let triggers = triggers.map_err(|error| error.to_string());
-    Ok(Checked { facilities, publications, triggers, lists })
+    let standby = is_standby.then_some(replayed);
+    Ok(Checked { facilities, standby, publications, triggers, lists, doubts })
 }
 
 async fn facilities(
@@ -195,6 +222,8 @@ async fn one_list(
         ahead: row.try_get(4)?,
         today: row.try_get(5)?,
         week: row.try_get(6)?,
+        fractions: row.try_get(7)?,
+        fraction: row.try_get(8)?,
         unknown_types,
         odd_rows,
         scans,

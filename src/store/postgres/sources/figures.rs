@@ -15,8 +15,9 @@ use crate::{
 };
 
 /// A part of the derive statement that reads one list of the mapping. It gives `(blood_type, stock,
-/// transferred, requests, next_expires_at, odd)` of `key`, the facility-day. `odd` names the list
-/// and the number of its rows whose quantity is none; null where there are none.
+/// transferred, requests, next_expires_at, odd)` of `key`, the facility-day; the figures are not
+/// rounded yet. `odd` names the list and the number of its rows whose quantity is none; null where
+/// there are none.
 pub(super) struct Branch {
     /// The list, as `sources.stock[0]`.
     pub name: String,
@@ -36,14 +37,14 @@ pub(super) fn branches(sources: &SourcesSettings) -> Vec<Branch> {
     for (nth, source) in sources.deliveries.iter().flatten().enumerate() {
         let name = format!("sources.deliveries[{nth}]");
         let (counted, odd) = counted(source, Count::Quantity);
-        let figures = ["0::bigint", &counted, "0::bigint", &odd];
+        let figures = ["0::numeric", &counted, "0::numeric", &odd];
         let select = activity(&name, source, &types(&source.blood_type), figures);
         branches.push(Branch { name, select });
     }
     for (nth, source) in sources.requests.iter().flatten().enumerate() {
         let name = format!("sources.requests[{nth}]");
         let (counted, odd) = counted(source, Count::Rows);
-        let figures = ["0::bigint", "0::bigint", &counted, &odd];
+        let figures = ["0::numeric", "0::numeric", &counted, &odd];
         let select = activity(&name, source, &types(&source.blood_type), figures);
         branches.push(Branch { name, select });
     }
@@ -178,9 +179,9 @@ fn stock(name: &str, source: &StockSource, blood_type: &str) -> String {
     let raw = raw_type(source.blood_type.as_deref());
     let condition = condition(source.r#where.as_deref());
     format!(
-        "SELECT {blood_type}, held.stock, 0::bigint, 0::bigint, held.next_expires_at, {odd}\n\
+        "SELECT {blood_type}, held.stock, 0::numeric, 0::numeric, held.next_expires_at, {odd}\n\
          FROM {DAY}\n\
-         CROSS JOIN LATERAL (SELECT {raw} AS raw_type, {sum}::bigint AS stock, {next} AS \
+         CROSS JOIN LATERAL (SELECT {raw} AS raw_type, {sum} AS stock, {next} AS \
          next_expires_at, {odd_rows} AS odd\n\
          FROM {from}\n\
          WHERE ({facility}) = facility_summary_day.fs_key{condition}{unexpired}\n\
@@ -265,10 +266,10 @@ fn within(source: &ActivitySource) -> String {
 /// What a list of deliveries or requests counts, and the number of rows whose quantity is none.
 fn counted(source: &ActivitySource, default: Count) -> (String, String) {
     match source.count.unwrap_or(default) {
-        Count::Rows => ("count(*)".into(), "0::bigint".into()),
+        Count::Rows => ("count(*)::numeric".into(), "0::bigint".into()),
         Count::Quantity => {
             let (sum, odd_rows) = sum_of(&source.quantity);
-            (format!("coalesce({sum}, 0::numeric)::bigint"), odd_rows)
+            (format!("coalesce({sum}, 0::numeric)"), odd_rows)
         }
     }
 }

@@ -9,6 +9,9 @@ use sqlx::{Executor, Postgres};
 
 use crate::store::{Result, SourceChange, StoreError, postgres::advisory_locks::Lock};
 
+/// The least time between two records of when the mapped facilities were read.
+const MIRRORED_PERIOD_MS: i64 = 5_000;
+
 /// The mapping of this server among those of others.
 #[derive(Debug)]
 pub(in crate::store::postgres) struct Latest {
@@ -31,14 +34,38 @@ impl Latest {
         format!("SELECT pg_advisory_xact_lock_shared({}, {})", self.lock_class, Lock::Maps.id())
     }
 
-    /// Errors with `Superseded` where another mapping counts.
-    pub async fn check<'c>(&self, executor: impl Executor<'c, Database = Postgres>) -> Result<()> {
-        let noted: Option<String> =
-            sqlx::query_scalar("SELECT mapping FROM fleet").fetch_one(executor).await?;
+    /// Errors with `Superseded` where another mapping counts. Returns the instant of this check, in
+    /// milliseconds by the database's clock.
+    pub async fn check<'c>(&self, executor: impl Executor<'c, Database = Postgres>) -> Result<i64> {
+        let (noted, at_ms): (Option<String>, i64) = sqlx::query_as(
+            "SELECT mapping, floor(extract(epoch FROM statement_timestamp()) * 1000.0)::bigint \
+             FROM fleet",
+        )
+        .fetch_one(executor)
+        .await?;
         match noted.as_ref() == Some(&self.hash) {
-            true => Ok(()),
+            true => Ok(at_ms),
             false => Err(StoreError::Superseded),
         }
+    }
+
+    /// Records that our table had all mapped facilities as of this instant, for servers with an
+    /// earlier mapping, which serve what is stored. Seldom: it writes.
+    pub async fn note_mirrored<'c>(
+        &self,
+        executor: impl Executor<'c, Database = Postgres>,
+        at_ms: i64,
+    ) -> Result<()> {
+        sqlx::query(
+            "UPDATE fleet SET mirrored_ms = $1::bigint WHERE mapping = $2::text AND \
+             (mirrored_ms IS NULL OR mirrored_ms < $1::bigint - $3::bigint)",
+        )
+        .bind(at_ms)
+        .bind(&self.hash)
+        .bind(MIRRORED_PERIOD_MS)
+        .execute(executor)
+        .await?;
+        Ok(())
     }
 
     /// Records which mapping counts in a drain snapshot. Returns whether it is another one.
@@ -68,7 +95,7 @@ impl Latest {
                 let text = StoreError::Superseded.to_string();
                 Ok(Some(SourceChange { text, breaks: true }))
             }
-            checked => checked.map(|()| None),
+            checked => checked.map(|_| None),
         }
     }
 }

@@ -136,7 +136,8 @@ fn local_date(instant: &str) -> String {
 
 impl ListOfRows {
     /// The statement that counts: rows, facilities, rows of no facility, rows without a time, rows
-    /// more than a day ahead, the figure of today and that of seven days.
+    /// more than a day ahead, the figures of today and of seven days without a rounding, the rows
+    /// with a fraction of a unit, and one of those.
     pub fn counts(&self, facilities: &FacilitySource) -> String {
         let ListOfRows { from, facility, condition, amount, unexpired, .. } = self;
         let (at, day) = match &self.at {
@@ -155,13 +156,16 @@ impl ListOfRows {
              pg_timezone_names known ON lower(known.name) = lower(one.zone) GROUP BY key) SELECT \
              count(*), count(DISTINCT place_key), count(*) FILTER (WHERE place_key IS NULL), \
              count(*) FILTER (WHERE at IS NULL), count(*) FILTER (WHERE at > now() + interval '1 \
-             day'), coalesce(sum(amount) FILTER (WHERE counts AND day = today), 0)::bigint, \
-             coalesce(sum(amount) FILTER (WHERE counts AND day BETWEEN today - 6 AND today), \
-             0)::bigint FROM (SELECT facility_summary_place.key AS place_key, {at} AS at, {day} \
-             AS day, {today} AS today, CASE WHEN {is_one} THEN ({amount})::numeric END AS amount, \
-             facility_summary_place.key IS NOT NULL AND {unexpired} AS counts FROM {from} LEFT \
-             JOIN LATERAL (SELECT * FROM facility_summary_one WHERE facility_summary_one.key = \
-             ({facility})) AS facility_summary_place ON true WHERE true{condition}) AS held",
+             day'), trim_scale(coalesce(sum(amount) FILTER (WHERE counts AND day = today), \
+             0))::text, trim_scale(coalesce(sum(amount) FILTER (WHERE counts AND day BETWEEN today \
+             - 6 AND today), 0))::text, count(*) FILTER (WHERE place_key IS NOT NULL AND amount <> \
+             trunc(amount)), trim_scale(min(amount) FILTER (WHERE place_key IS NOT NULL AND amount \
+             <> trunc(amount)))::text FROM (SELECT facility_summary_place.key AS place_key, {at} \
+             AS at, {day} AS day, {today} AS today, CASE WHEN {is_one} THEN ({amount})::numeric \
+             END AS amount, facility_summary_place.key IS NOT NULL AND {unexpired} AS counts \
+             FROM {from} LEFT JOIN LATERAL (SELECT * FROM facility_summary_one WHERE \
+             facility_summary_one.key = ({facility})) AS facility_summary_place ON true WHERE \
+             true{condition}) AS held",
             places(facilities)
         )
     }

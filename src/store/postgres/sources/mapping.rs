@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     SourceStatements, figures,
     latest::{self, Latest},
-    mirror,
+    mirror, misfit,
     notice::Noticing,
     shape::Shape,
 };
@@ -20,6 +20,7 @@ use crate::{
         Result, SourceChange, StoreError,
         access::AuditNote,
         postgres::{access, connect, home::Home, pool::PrimaryPool, session::BEGIN},
+        said,
     },
 };
 
@@ -117,17 +118,19 @@ impl Mapping {
 async fn check_fit(connection: &mut PgConnection, sources: &SourcesSettings) -> Result<()> {
     let statements = SourceStatements::of(Some(sources));
     let nobody: &[Uuid] = &[];
-    sqlx::query(AssertSqlSafe(statements.facilities_now.clone()))
+    let read = sqlx::query(AssertSqlSafe(statements.facilities_now.clone()))
         .bind(nobody)
         .fetch_all(&mut *connection)
-        .await
-        .map_err(|error| does_not_fit("sources.facilities", &error))?;
+        .await;
+    if let Err(error) = read {
+        return Err(misfit::error(connection, sources, "sources.facilities", &error).await);
+    }
     for branch in figures::branches(sources) {
         // Carried out, since the server looks at rights only then.
-        sqlx::query(AssertSqlSafe(branch.probe()))
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(|error| does_not_fit(&branch.name, &error))?;
+        let read = sqlx::query(AssertSqlSafe(branch.probe())).fetch_all(&mut *connection).await;
+        if let Err(error) = read {
+            return Err(misfit::error(connection, sources, &branch.name, &error).await);
+        }
     }
     fits(connection, "sources", statements.derive.to_string()).await?;
     fits(connection, "sources", statements.activity.to_string()).await
@@ -185,6 +188,7 @@ fn hash_of(sources: &SourcesSettings) -> String {
         deliveries,
         requests,
         blood_types,
+        places: _,
     } = sources;
     let text = format!("{facilities:?}{stock:?}{deliveries:?}{requests:?}{blood_types:?}");
     format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
@@ -270,11 +274,13 @@ async fn note_mapping(
             .execute(&mut *tx)
             .await?;
     }
-    sqlx::query("UPDATE fleet SET mapped_facilities = $1::text, mapping = $2::text")
-        .bind(&facilities)
-        .bind(&mapping)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query(
+        "UPDATE fleet SET mapped_facilities = $1::text, mapping = $2::text, mirrored_ms = NULL",
+    )
+    .bind(&facilities)
+    .bind(&mapping)
+    .execute(&mut *tx)
+    .await?;
     Ok(tx.commit().await?)
 }
 
@@ -317,5 +323,5 @@ fn select_keys(FacilitySource { from, key, .. }: &FacilitySource) -> String {
 
 /// The error that a part of the mapping does not fit the database.
 pub(super) fn does_not_fit(part: &str, error: &sqlx::Error) -> StoreError {
-    StoreError::Mapping(format!("{part} does not fit the database: {error}"))
+    StoreError::Mapping(format!("{part} does not fit the database: {}", said(error)))
 }

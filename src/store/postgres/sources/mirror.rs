@@ -40,14 +40,17 @@ pub(super) async fn mirror(
 ) -> Result<bool> {
     let select = figures::differing(&mapping.facilities, ids.is_some(), &mapping.key_type);
     let mut connection = pool.acquire().await?;
-    mapping.latest.check(&mut connection).await?;
+    let at_ms = mapping.latest.check(&mut connection).await?;
     let differing = read(&mut connection, &select, ids).await?;
-    drop(connection);
     if differing.is_empty() {
+        if ids.is_none() {
+            mapping.latest.note_mirrored(&mut connection, at_ms).await?;
+        }
         return Ok(false);
     }
+    drop(connection);
     let mut tx = pool.begin(format!("{BEGIN}; {}", mapping.latest.hold())).await?;
-    mapping.latest.check(&mut tx).await?;
+    let at_ms = mapping.latest.check(&mut tx).await?;
     // So that no older state overwrites a newer one.
     sqlx::query("SELECT pg_advisory_xact_lock($1::integer, $2::integer)")
         .bind(mapping.lock_class)
@@ -67,6 +70,9 @@ pub(super) async fn mirror(
             .bind(&removed)
             .execute(&mut tx)
             .await?;
+    }
+    if ids.is_none() {
+        mapping.latest.note_mirrored(&mut tx, at_ms).await?;
     }
     tx.commit(COMMIT).await?;
     if changed + removed.len() > 0 {

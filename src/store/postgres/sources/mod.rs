@@ -2,12 +2,14 @@
 //! `[sources]` maps. With a mapping, our table `facilities` mirrors the mapped ones.
 
 pub mod check;
+mod doubts;
 mod figures;
 pub mod guess;
 mod latest;
 mod lists;
 mod mapping;
 mod mirror;
+mod misfit;
 mod missing_index;
 pub mod notice;
 mod odd_rows;
@@ -21,25 +23,26 @@ use sqlx::PgConnection;
 
 use crate::{
     config::sources::SourcesSettings,
-    store::{Result, SourceChange},
+    domain::summary::KnownFigures,
+    store::{Result, SourceState},
 };
 pub(super) use mapping::Mapping;
 pub use mapping::accept;
 use odd_rows::OddRows;
 pub(super) use owners_check::check as owners_check;
 
-/// What the owner has changed in the mapped tables, or that another mapping of them counts.
-pub(super) async fn changes(
-    connection: &mut PgConnection,
-    mapping: &Mapping,
-) -> Result<Vec<SourceChange>> {
-    if let Some(change) = mapping.latest.change(&mut *connection).await? {
-        return Ok(vec![change]);
-    }
-    match shape::Shape::stored(&mut *connection).await? {
-        Some(shape) => shape.changes(connection).await,
-        None => Ok(Vec::new()),
-    }
+/// What the owner has changed in the mapped tables, or that another mapping of them counts; and how
+/// far they are behind.
+pub(super) async fn state(connection: &mut PgConnection, mapping: &Mapping) -> Result<SourceState> {
+    let Some(shape) = shape::Shape::stored(&mut *connection).await? else {
+        return Ok(SourceState::default());
+    };
+    let lags = shape.lags(&mut *connection).await?;
+    let changes = match mapping.latest.change(&mut *connection).await? {
+        Some(change) => vec![change],
+        None => shape.changes(connection).await?,
+    };
+    Ok(SourceState { changes, lags })
 }
 
 /// What cannot be known of these sources: how old the tables of other servers are.
@@ -64,6 +67,8 @@ pub(super) async fn limits(
 pub(super) struct SourceStatements {
     /// Whether there is a mapping.
     pub is_mapped: bool,
+    /// The figures that have a list.
+    pub known: KnownFigures,
     /// The mapped rows that did not count when their days were last derived.
     pub odd_rows: OddRows,
     /// Whether other programs write the sources without marks, as of the last drain snapshot.
@@ -104,7 +109,8 @@ impl SourceStatements {
             let branches: String =
                 branches.iter().map(|branch| format!("UNION ALL\n{}\n", branch.select)).collect();
             derive = with_part(&derive, "figures", &branches);
-            derive = odd_rows::with_odd(&with_stock_below_0(&derive));
+            derive = with_whole_sums(&with_stock_below_0(&derive));
+            derive = odd_rows::with_odd(&derive);
             (derive_select, audit_select) = odd_rows::selects();
             if sources.stock.is_none() {
                 derive = without_stock(&derive);
@@ -118,6 +124,7 @@ impl SourceStatements {
         }
         SourceStatements {
             is_mapped: sources.is_some(),
+            known: sources.map_or(KnownFigures::ALL, SourcesSettings::known),
             are_unwatched: AtomicBool::new(sources.is_some()),
             odd_rows: OddRows::default(),
             audit: format!("{derive}{audit_select}").into(),
@@ -138,6 +145,37 @@ fn with_stock_below_0(derive: &str) -> String {
     derive
         .replace(of_type, "@ < -1000000000000000 ||")
         .replace(total, "greatest(old.total_stock, -1000000000000000)")
+}
+
+/// The derive statement where quantities may have fractions, and figures are whole units: all rows
+/// of a figure are added up before that sum is rounded, once. The total is such a sum, and so is
+/// the figure of each type. So with fractions the types may add up to a few units more or less than
+/// the total, and the total of a closed day is the one that was stored.
+fn with_whole_sums(derive: &str) -> String {
+    let pairs = [
+        (
+            "blood_type, sum(stock)::bigint AS stock, sum(transferred)::bigint AS transferred,\n",
+            "blood_type, sum(stock)::bigint AS stock, sum(transferred)::bigint AS transferred, \
+             sum(stock) AS all_stock, sum(transferred) AS all_transferred, sum(requests) AS \
+             all_requests,\n",
+        ),
+        (
+            "SELECT sum(stock)::bigint AS stock, sum(transferred)::bigint AS transferred, \
+             sum(requests)::bigint AS requests,\n",
+            "SELECT sum(all_stock)::bigint AS stock, sum(all_transferred)::bigint AS transferred, \
+             sum(all_requests)::bigint AS requests,\n",
+        ),
+        (
+            "WHEN old.total_stock IS NOT NULL THEN coalesce(sums.stock, 0) END",
+            "WHEN old.total_stock BETWEEN coalesce(sums.stock, 0::bigint) - 5::bigint AND \
+             coalesce(sums.stock, 0::bigint) + 5::bigint THEN old.total_stock WHEN old.total_stock \
+             IS NOT NULL THEN coalesce(sums.stock, 0) END",
+        ),
+    ];
+    pairs.iter().fold(derive.to_owned(), |derive, (before, after)| {
+        assert!(derive.contains(before), "the statement has {before:?}");
+        derive.replacen(before, after, 1)
+    })
 }
 
 /// The derive statement where the stock is not known: null, also of a day that then closes.

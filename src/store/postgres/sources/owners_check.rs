@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::SourceStatements;
 use crate::{
     config::sources::OwnersQuery,
-    domain::summary::{DayKey, Key},
-    store::{CheckReport, OtherFigure, Result, StoreError, postgres::stored_days},
+    domain::summary::{DayKey, Key, KnownFigures},
+    store::{CheckReport, OtherFigure, Result, StoreError, postgres::stored_days, said},
 };
 
 /// A row of an owner's query.
@@ -20,7 +20,8 @@ struct OwnersRow {
     facility: String,
     date: String,
     figure: String,
-    value: i64,
+    /// As the query gives it, without a rounding.
+    value: String,
 }
 
 /// The columns of our figures, by their names in an owner's query.
@@ -44,7 +45,9 @@ pub(in crate::store::postgres) async fn check(
         let name = format!("sources.check[{nth}]");
         let rows = rows_of(&mut tx, query).await.map_err(|error| {
             StoreError::Mapping(format!(
-                "{name} must give the columns facility, date, figure and value: {error}"
+                "{} must give the columns facility, date, figure and value: {}",
+                query.place,
+                said(&error)
             ))
         })?;
         compare(&mut tx, statements, &name, &rows, day, &mut report).await?;
@@ -62,7 +65,8 @@ async fn rows_of(
          theirs.facility::text) AS facility_id, coalesce(theirs.facility::text, 'null'::text) AS \
          facility, coalesce(theirs.date::text, 'null'::text) AS date, \
          coalesce(theirs.figure::text, 'null'::text) AS figure, \
-         coalesce(theirs.value::numeric, 0::numeric)::bigint AS value FROM ({}) AS theirs",
+         trim_scale(coalesce(theirs.value::numeric, 0::numeric))::text AS value FROM ({}\n) AS \
+         theirs",
         query.sql.trim().trim_end_matches(';')
     );
     let rows = sqlx::query(AssertSqlSafe(select)).fetch_all(connection).await?;
@@ -96,23 +100,26 @@ async fn compare(
         }
     }
     let derived = derive(connection, statements, &days).await?;
+    let KnownFigures { stock, transferred, requests } = statements.known;
+    let have_lists = [stock, transferred, requests];
     for row in rows {
         report.compared += 1;
         let key = row.facility_id.zip(row.date.parse::<Date>().ok());
         let key = key.map(|(facility_id, date)| Key { facility_id, date });
         let place = FIGURES.iter().position(|(figure, _)| *figure == row.figure);
         let ours = match (key.and_then(|key| derived.get(&key)), place) {
+            (_, Some(place)) if !have_lists[place] => Err("the mapping has no list of it"),
             (Some(figures), Some(place)) => Ok(figures[place]),
             (_, None) => Err("the figure must be stock, deliveries or requests"),
             (None, _) => Err("no such facility is mapped, or the date has not begun there"),
         };
-        if ours != Ok(Some(row.value)) {
+        if ours != Ok(row.value.parse().ok()) || ours == Ok(None) {
             report.differences.push(OtherFigure {
                 check: name.to_owned(),
                 facility: row.facility.clone(),
                 date: row.date.clone(),
                 figure: row.figure.clone(),
-                theirs: row.value,
+                theirs: row.value.clone(),
                 ours,
             });
         }

@@ -14,7 +14,7 @@ use sqlx::{PgConnection, types::Json};
 
 use crate::{
     config::sources::{ActivitySource, SourcesSettings, StockSource},
-    store::{Result, SourceChange},
+    store::{Result, SourceChange, SourceLag},
 };
 
 /// The mapped columns.
@@ -36,6 +36,10 @@ struct Column {
     labels: Vec<String>,
     /// Whether the service's role may read it.
     may_be_read: bool,
+    /// Whether row-level security of the table is active for the service's role. Each read of the
+    /// table is an error then. It is not stored as true: a mapping of such a table does not fit.
+    #[serde(default)]
+    hides_rows: bool,
 }
 
 /// The tables and columns whose names are in a mapping.
@@ -69,6 +73,18 @@ impl Shape {
             .execute(connection)
             .await?;
         Ok(())
+    }
+
+    /// The subscriptions that fill the tables.
+    pub async fn lags(&self, connection: &mut PgConnection) -> Result<Vec<SourceLag>> {
+        let ids: Vec<i64> = self.0.iter().map(|column| column.table_id).collect();
+        let lags: Vec<(String, Option<i64>)> =
+            sqlx::query_as(include_str!("../../../../sql/postgres/source_lags.sql"))
+                .bind(ids)
+                .fetch_all(connection)
+                .await?;
+        let lag = |(subscription, seconds)| SourceLag { subscription, seconds };
+        Ok(lags.into_iter().map(lag).collect())
     }
 
     /// What the owner has changed since this shape was stored.
@@ -135,61 +151,80 @@ fn of_column(before: &Column, now: &[Column]) -> Vec<SourceChange> {
     let Column { table_name, name, .. } = before;
     let breaks = |text: String| vec![SourceChange { text, breaks: true }];
     let is_same_table = now.iter().any(|column| column.table_id == before.table_id);
-    let mut of_table = now.iter().filter(|column| match is_same_table {
-        true => column.table_id == before.table_id,
-        false => column.table_name == *table_name,
-    });
-    let found = of_table.clone().find(|column| match is_same_table {
-        true => column.number == before.number,
-        false => column.name == *name,
-    });
-    let Some(any) = of_table.next() else {
+    let of_table: Vec<&Column> = now
+        .iter()
+        .filter(|column| match is_same_table {
+            true => column.table_id == before.table_id,
+            false => column.table_name == *table_name,
+        })
+        .collect();
+    let Some(any) = of_table.first() else {
         return breaks(format!("{table_name} is gone"));
     };
     if any.table_name != *table_name {
         return breaks(format!("{table_name} is now {}", any.table_name));
     }
-    let Some(found) = found else {
-        return breaks(format!("{table_name}.{name} is gone"));
+    // The mapping reads the column with the name, whatever number it has.
+    let by_name = of_table.iter().find(|column| column.name == *name);
+    let by_number = of_table.iter().find(|column| is_same_table && column.number == before.number);
+    let Some(found) = by_name else {
+        return breaks(match by_number {
+            Some(now) => format!("{table_name}.{name} is now {table_name}.{}", now.name),
+            None => format!("{table_name}.{name} is gone"),
+        });
     };
-    if found.name != *name {
-        return breaks(format!("{table_name}.{name} is now {table_name}.{}", found.name));
-    }
     let mut changes = Vec::new();
+    if is_same_table && found.number != before.number {
+        let was = match by_number {
+            Some(now) => format!("is now {table_name}.{}", now.name),
+            None => "was dropped".into(),
+        };
+        let text = format!(
+            "{table_name}.{name} {was}, and another column with its name was added, which the \
+             mapping reads now"
+        );
+        changes.push(SourceChange { text, breaks: false });
+    }
+    if found.hides_rows {
+        changes.extend(breaks(format!(
+            "row-level security of {table_name} hides rows from the service's role, so no figure \
+             is computed of the others (ALTER ROLE … BYPASSRLS by a superuser, or ALTER TABLE \
+             {table_name} DISABLE ROW LEVEL SECURITY)"
+        )));
+    }
     if before.may_be_read && !found.may_be_read {
         changes.extend(breaks(format!("{table_name}.{name} may not be read any more")));
     }
-    let mut differs = |text: String| changes.push(SourceChange { text, breaks: false });
+    let texts = of_type(before, found).into_iter();
+    changes.extend(texts.map(|text| SourceChange { text, breaks: false }));
+    changes
+}
+
+/// What differs in the type, and in its labels.
+fn of_type(before: &Column, found: &Column) -> Vec<String> {
+    let Column { table_name, name, .. } = before;
+    let of_labels = format!("{}, the type of {table_name}.{name}", found.type_name);
+    let mut texts = Vec::new();
     if found.type_name != before.type_name {
-        differs(format!(
+        texts.push(format!(
             "{table_name}.{name} is now of the type {}, and was {}",
             found.type_name, before.type_name
         ));
     }
     for label in found.labels.iter().filter(|label| !before.labels.contains(label)) {
-        differs(format!(
-            "{}, the type of {table_name}.{name}, has the new label '{label}'",
-            found.type_name
-        ));
+        texts.push(format!("{of_labels}, has the new label '{label}'"));
     }
     for label in before.labels.iter().filter(|label| !found.labels.contains(label)) {
-        differs(format!(
-            "{}, the type of {table_name}.{name}, has no label '{label}' any more",
-            found.type_name
-        ));
+        texts.push(format!("{of_labels}, has no label '{label}' any more"));
     }
     let kept = |of: &Column, other: &Column| -> Vec<String> {
         of.labels.iter().filter(|label| other.labels.contains(label)).cloned().collect()
     };
     let now = kept(found, before);
     if now != kept(before, found) {
-        differs(format!(
-            "{}, the type of {table_name}.{name}, has its labels in another order: {}",
-            found.type_name,
-            now.join(", ")
-        ));
+        texts.push(format!("{of_labels}, has its labels in another order: {}", now.join(", ")));
     }
-    changes
+    texts
 }
 
 impl Names {

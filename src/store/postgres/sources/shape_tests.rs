@@ -11,6 +11,7 @@ fn column(table_id: i64, number: i16, name: &str) -> Column {
         type_name: "date".into(),
         labels: Vec::new(),
         may_be_read: true,
+        hides_rows: false,
     }
 }
 
@@ -42,6 +43,19 @@ fn each_change_is_named() {
         with(&|now| now.may_be_read = now.number != 4),
         ["true public.bag.expiry may not be read any more"]
     );
+    assert_eq!(
+        texts(&before, &[column(7, 1, "id"), column(7, 5, "expiry")]),
+        ["false public.bag.expiry was dropped, and another column with its name was added, which \
+          the mapping reads now"]
+    );
+    assert_eq!(
+        texts(&before[1..], &[column(7, 4, "old_expiry"), column(7, 5, "expiry")]),
+        ["false public.bag.expiry is now public.bag.old_expiry, and another column with its name \
+          was added, which the mapping reads now"]
+    );
+    let hidden = with(&|now| now.hides_rows = true);
+    assert_eq!(hidden.len(), 1, "{hidden:?}");
+    assert!(hidden[0].starts_with("true row-level security of public.bag hides"), "{hidden:?}");
     assert_eq!(
         texts(&before[1..], &[Column { type_name: "text".into(), ..column(7, 4, "expiry") }]),
         ["false public.bag.expiry is now of the type text, and was date"]

@@ -4,7 +4,7 @@
 use super::{MARKS, adopt, agrees, is_noticed, only_marks, own, shows};
 use crate::{
     sources::{HOSPITAL, MAPPING, mapped, with_key},
-    steps::Scrape,
+    steps::{Scrape, get},
     support::{
         Service, outside::Outside, postgres::Postgres, redis::Redis, service::Launch, wait_until,
     },
@@ -109,7 +109,7 @@ async fn subscribed(publisher: &Postgres) -> (Launch, Outside, Outside) {
     let mut from = Outside::connect(&url).await;
     from.run(HOSPITAL).await;
     from.run("CREATE PUBLICATION hospital FOR ALL TABLES").await;
-    let (launch, mut to) = mapped(MAPPING).await;
+    let (launch, mut to) = mapped(&format!("[sources]\ncompare_seconds = 1\n{MAPPING}")).await;
     to.run("TRUNCATE public.hospital, public.store, public.bag, public.movement").await;
     adopt(&launch, &["install"]).await;
     let launch = only_marks(launch);
@@ -130,6 +130,17 @@ async fn agrees_with(service: &Service, from: &mut Outside, what: &str) {
         }
         shows(service, &key.to_string(), &figures, what).await;
     }
+}
+
+/// Waits until `/health/ready` says so of the subscription.
+async fn says_of_the_subscription(service: &Service, words: &str) {
+    let said = format!("the subscription hospital fills mapped tables, and {words}");
+    wait_until(&format!("readiness says that it {words}"), async || {
+        let ready = get(service, "/health/ready").await;
+        let all = ready["dependencies"].as_array().expect("a list");
+        all.iter().any(|one| one["name"] == "sources" && one["limits"].to_string().contains(&said))
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -154,5 +165,10 @@ async fn what_a_subscription_copies_and_applies_to_mapped_tables_shows() {
     .await;
     let drift = Scrape::of(&service).await.sum("summary_drift_rows_total", &[]);
     assert_eq!(drift, 0.0);
+    // How far it is behind is not in the age, and that is said.
+    says_of_the_subscription(&service, "was last heard of ").await;
+    assert!(Scrape::of(&service).await.sum("source_lag_seconds", &[]) >= 0.0);
+    to.run("ALTER SUBSCRIPTION hospital DISABLE").await;
+    says_of_the_subscription(&service, "does not run").await;
     to.run("DROP SUBSCRIPTION hospital").await;
 }

@@ -10,13 +10,13 @@ use crate::{
 };
 
 /// The URL of the superuser.
-fn as_superuser(url: &str) -> String {
+pub fn as_superuser(url: &str) -> String {
     let (_, address) = url.split_once('@').expect("a user");
     format!("postgres://postgres:postgres@{address}")
 }
 
 /// The definitions of everything in the database.
-fn definitions(url: &str) -> String {
+pub fn definitions(url: &str) -> String {
     let dump = Command::new("pg_dump")
         .args(["--schema-only", "--restrict-key=same"])
         .arg(as_superuser(url))
@@ -27,7 +27,7 @@ fn definitions(url: &str) -> String {
 }
 
 /// Runs a file by psql.
-fn psql(url: &str, script: &str) {
+pub fn psql(url: &str, script: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("script.sql");
     std::fs::write(&file, script).expect("it can be written");
@@ -42,7 +42,7 @@ fn psql(url: &str, script: &str) {
 
 /// A database of a hospital, owned by the superuser; the role that is to serve, which may do
 /// nothing; and the launches of both.
-async fn of_two_roles() -> (Launch, Launch, Outside, String) {
+pub async fn of_two_roles() -> (Launch, Launch, Outside, String) {
     let (serves, mut sql, role) = owned().await;
     let database = serves.database_url().rsplit('/').next().expect("a path").to_owned();
     sql.run(format!(

@@ -32,21 +32,38 @@ async fn comes_and_goes(service: &Service, sql: &mut Outside, come: &str, go: &s
     wait_until("no mark is left", async || sql.number(MARKS).await == 0).await;
 }
 
+const INHERITS: &str = "CREATE TABLE public.bag_import () INHERITS (public.bag); GRANT SELECT ON \
+                        public.bag_import TO PUBLIC; INSERT INTO public.bag_import (store_id, abo, \
+                        rh) SELECT 1, 'O', '+' FROM generate_series(1, 100)";
+const INHERITS_NO_MORE: &str = "DROP TABLE public.bag_import";
+
 /// Twice, since the second time leaves no trace in the catalogue.
 #[tokio::test]
 async fn a_table_that_inherited_for_a_while_leaves_no_rows_behind() {
     let (service, mut sql) = watched(MAPPING).await;
     for _ in 0..2 {
-        comes_and_goes(
-            &service,
-            &mut sql,
-            "CREATE TABLE public.bag_import () INHERITS (public.bag); GRANT SELECT ON \
-             public.bag_import TO PUBLIC; INSERT INTO public.bag_import (store_id, abo, rh) SELECT \
-             1, 'O', '+' FROM generate_series(1, 100)",
-            "DROP TABLE public.bag_import",
-        )
-        .await;
+        comes_and_goes(&service, &mut sql, INHERITS, INHERITS_NO_MORE).await;
     }
+}
+
+/// Another process knows nothing of the time between, but for what the database remembers.
+#[tokio::test]
+async fn rows_that_were_there_for_a_while_are_left_behind_by_no_restart() {
+    let (service, mut sql) = watched(MAPPING).await;
+    // The second time leaves no trace in the catalogue.
+    comes_and_goes(&service, &mut sql, INHERITS, INHERITS_NO_MORE).await;
+    sql.run(INHERITS).await;
+    wait_until("it is said that triggers are off", async || {
+        triggers(&service).await["state"] != "up"
+    })
+    .await;
+    let meanwhile = sql.number(own(1)[0].clone()).await;
+    assert_eq!(now(&service, "1").await["total_stock"], meanwhile);
+    let (_, launch) = service.terminate().await;
+    sql.run(INHERITS_NO_MORE).await;
+    let service = launch.start().await;
+    is_noticed(&service).await;
+    agrees(&service, &mut sql, "a restart").await;
 }
 
 #[tokio::test]
@@ -112,6 +129,41 @@ async fn a_function_that_is_replaced_has_every_figure_read_anew() {
     )
     .await;
     shows(&service, "1", &[0, 4, 1], "another function").await;
+}
+
+/// The mapping names no function: the server finds them behind an operator, and behind a cast.
+#[tokio::test]
+async fn a_function_behind_an_operator_or_a_cast_that_is_replaced_has_every_figure_read_anew() {
+    for (what, condition, made) in [
+        (
+            "an operator",
+            "b.state OPERATOR(public.~) 'stock'::text",
+            "CREATE OPERATOR public.~ (leftarg = public.bag_state, rightarg = text, function = \
+             public.is_of)",
+        ),
+        (
+            "a cast",
+            "b.state::integer = 1",
+            "CREATE FUNCTION public.number_of(state public.bag_state) RETURNS integer LANGUAGE sql \
+             STABLE AS $$ SELECT public.is_of(state, '')::integer $$; CREATE CAST \
+             (public.bag_state AS integer) WITH FUNCTION public.number_of(public.bag_state)",
+        ),
+    ] {
+        let is_of = |states: &str| {
+            format!(
+                "CREATE OR REPLACE FUNCTION public.is_of(state public.bag_state, what text) \
+                 RETURNS boolean LANGUAGE sql STABLE AS $$ SELECT state::text = ANY \
+                 (ARRAY[{states}]) $$"
+            )
+        };
+        let mapping = MAPPING.replacen("b.state IN ('available', 'reserved')", condition, 1);
+        assert_ne!(mapping, MAPPING);
+        let made = format!("{}; {made}", is_of("'available', 'reserved'"));
+        let (service, mut sql) = watched_after(&mapping, &made).await;
+        agrees(&service, &mut sql, "the start").await;
+        sql.run(is_of("'issued'")).await;
+        shows(&service, "1", &[1, 4, 1], what).await;
+    }
 }
 
 /// The server empties the table when it recovers. No trigger fires then.

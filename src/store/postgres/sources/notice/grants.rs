@@ -13,7 +13,7 @@ use crate::{
         postgres::{
             home::quoted,
             session::BEGIN,
-            sources::{figures::literal, lists, mapping::does_not_fit},
+            sources::{figures::literal, lists, misfit},
         },
     },
 };
@@ -63,10 +63,10 @@ pub(super) async fn missing(
     for (name, select) in lists::selects(sources) {
         let mut tx = connection.begin_with(BEGIN).await?;
         let make = format!("CREATE TEMPORARY VIEW facility_summary_probe AS {select}");
-        sqlx::raw_sql(AssertSqlSafe(make))
-            .execute(&mut *tx)
-            .await
-            .map_err(|error| does_not_fit(&name, &error))?;
+        if let Err(error) = sqlx::raw_sql(AssertSqlSafe(make)).execute(&mut *tx).await {
+            tx.rollback().await?;
+            return Err(misfit::error(connection, sources, &name, &error).await);
+        }
         let columns: Vec<Column> = sqlx::query_as(MISSING)
             .bind("pg_temp.facility_summary_probe")
             .bind(&parties.role)

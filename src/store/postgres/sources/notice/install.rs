@@ -4,7 +4,7 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{
-    Plan, grants, in_the_way,
+    Plan, calls, grants, in_the_way,
     script::{self, Parties, Step},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
             home::{Home, quoted},
             migrate,
             session::BEGIN,
-            sources::mapping,
+            sources::{mapping, misfit},
         },
     },
 };
@@ -77,7 +77,13 @@ impl Site {
             (None, owner) => owner.unwrap_or_else(|| user.clone()),
         };
         check_role(&mut connection, &role, &user).await?;
-        let plan = Plan::of(&mut connection, sources).await?;
+        let plan = match Plan::of(&mut connection, sources).await {
+            Ok(plan) => plan,
+            // The server says better than we do what does not fit.
+            Err(error) => {
+                return Err(misfit::first(&mut connection, sources).await.unwrap_or(error));
+            }
+        };
         let parties = Parties { schema, role, user };
         in_the_way::refuse_others(&mut connection, &plan, &parties).await?;
         Ok(Site { connection, parties, plan })
@@ -95,12 +101,14 @@ impl Site {
             return Ok(false);
         }
         Ok(sqlx::query_scalar(
-            "SELECT coalesce(mapped_plan = $1::text, false) AND off = '[]'::jsonb AND NOT EXISTS \
+            "SELECT coalesce(mapped_plan = $1::text, false) AND mapped_calls = $2::boolean AND off \
+             = '[]'::jsonb AND NOT EXISTS \
              (SELECT 1 FROM mapped_trigger WHERE event <> 'row' AND wrong IS NULL AND NOT EXISTS \
              (SELECT 1 FROM pg_trigger t WHERE t.tgrelid = rel AND t.tgname = \
              mapped_trigger.name::name)) FROM fleet, mapped_triggers",
         )
         .bind(self.plan.id(&self.parties.schema))
+        .bind(self.plan.calls_functions)
         .fetch_one(&mut self.connection)
         .await?)
     }
@@ -201,6 +209,7 @@ pub async fn install(
     let grants = grants::missing(&mut site.connection, sources, &site.parties).await?;
     site.run(&grants, &mut made).await?;
     site.migrate().await?;
+    site.plan.calls_functions = calls::are_of_others(&mut site.connection, sources).await?;
     if !site.is_whole().await? {
         let mut steps: Vec<Step> = site.keys(sources).await?.into_iter().collect();
         steps.extend(script::triggers(&mut site.connection, &site.plan, &site.parties).await?);
@@ -245,6 +254,7 @@ pub async fn print(
         steps.push(Step::new("The end of the tables.", end.trim_start()));
     }
     steps.extend(site.keys(sources).await?);
+    site.plan.calls_functions = calls::are_of_others(&mut site.connection, sources).await?;
     steps.extend(script::triggers(&mut site.connection, &site.plan, &site.parties).await?);
     Ok(super::printed(&steps))
 }
@@ -291,5 +301,5 @@ pub(super) fn failed(comment: &str, error: sqlx::Error) -> StoreError {
         }
         _ => "nothing was made",
     };
-    StoreError::Mapping(format!("{comment} {error}; {what_to_do}"))
+    StoreError::Mapping(format!("{comment} {}; {what_to_do}", error.message()))
 }

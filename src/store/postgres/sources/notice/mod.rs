@@ -3,11 +3,13 @@
 //! the snapshot that shows them. Whatever else notices writes leaves marks as well: nothing behind
 //! the marks knows where they come from.
 
+mod calls;
 mod catalogue;
 mod functions;
 mod grants;
 mod in_the_way;
 pub mod install;
+mod kept;
 mod parsed;
 mod path;
 mod plan;
@@ -25,6 +27,7 @@ use crate::{
         postgres::sources::{check::TriggersChecked, figures::literal, plain::one_line},
     },
 };
+pub(super) use calls::{called, is_of_the_time};
 pub(in crate::store::postgres) use grants::RECORD;
 pub(super) use in_the_way::publications;
 use plan::Plan;

@@ -7,11 +7,13 @@ use sqlparser::{
     ast::{
         BinaryOperator, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query,
         SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, Visit, Visitor,
-        visit_expressions, visit_relations,
+        visit_relations,
     },
     dialect::PostgreSqlDialect,
     parser::Parser,
 };
+
+use super::calls;
 
 /// A `from` with its condition and expressions.
 #[derive(Debug)]
@@ -83,10 +85,14 @@ pub(super) fn parse(
     let listed: Vec<String> = expressions.iter().map(|one| format!("({one}\n)")).collect();
     let condition = condition.map(|one| format!("\nWHERE ({one}\n)")).unwrap_or_default();
     let statement = format!("SELECT {}\nFROM {from}{condition}", listed.join(", "));
-    let cannot = |why: &dyn std::fmt::Display| format!("which cannot be read: {why}");
+    // The parser's line and column are of the statement that was put together here.
+    let cannot = |why: &dyn fmt::Display| {
+        let why = why.to_string();
+        format!("which cannot be read: {}", why.split(" at Line:").next().unwrap_or(&why))
+    };
     let mut statements =
         Parser::parse_sql(&PostgreSqlDialect {}, &statement).map_err(|error| cannot(&error))?;
-    let unseen = unseen(&statements);
+    let unseen = calls::unseen(&statements);
     let select = match statements.pop() {
         Some(Statement::Query(query)) if statements.is_empty() => match *query.body {
             SetExpr::Select(select) => select,
@@ -268,40 +274,6 @@ impl Visitor for UsesOf<'_> {
         }
         ControlFlow::Continue(())
     }
-}
-
-/// Functions of the time, which change without a write.
-const OF_THE_TIME: [&str; 10] = [
-    "now",
-    "current_date",
-    "current_time",
-    "current_timestamp",
-    "localtime",
-    "localtimestamp",
-    "clock_timestamp",
-    "statement_timestamp",
-    "transaction_timestamp",
-    "timeofday",
-];
-
-fn unseen(statements: &Vec<Statement>) -> BTreeSet<String> {
-    let mut unseen = BTreeSet::new();
-    let _ = visit_expressions(statements, |part| {
-        if let Expr::Function(function) = part {
-            let parts: Vec<String> =
-                function.name.0.iter().filter_map(|part| part.as_ident()).map(stored).collect();
-            let is_unseen = match parts.as_slice() {
-                [name] => OF_THE_TIME.contains(&name.as_str()),
-                [schema, name] if schema == "pg_catalog" => OF_THE_TIME.contains(&name.as_str()),
-                _ => true,
-            };
-            if is_unseen {
-                unseen.insert(parts.join("."));
-            }
-        }
-        ControlFlow::<()>::Continue(())
-    });
-    unseen
 }
 
 /// The expression without its parentheses.

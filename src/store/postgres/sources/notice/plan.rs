@@ -38,6 +38,9 @@ pub(super) struct Plan {
     pub unlogged: Vec<String>,
     /// Functions whose results change unseen, each with its list.
     pub unseen: Vec<(String, String)>,
+    /// Whether the mapping calls functions other than the server's own. Only looked up where
+    /// triggers are made.
+    pub calls_functions: bool,
 }
 
 /// What a trigger notes of changed rows.
@@ -117,12 +120,6 @@ impl Plan {
     pub fn id(&self, schema: &str) -> String {
         let text = format!("{schema} {:?} {:?}", self.watches, self.ways);
         format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
-    }
-
-    /// Whether the mapping calls functions other than the server's own. Those have a schema in
-    /// their names: the service finds no others.
-    pub fn calls_functions(&self) -> bool {
-        self.unseen.iter().any(|(_, name)| name.contains('.') && !name.starts_with("pg_catalog."))
     }
 
     fn add(&mut self, list: &List, parsed: &Parsed, tables: &BTreeMap<TableName, Table>) {

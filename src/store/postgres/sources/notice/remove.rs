@@ -96,7 +96,8 @@ pub async fn remove(settings: &DatabaseSettings) -> Result<Removed> {
 /// As those of [`remove`].
 pub async fn print(settings: &DatabaseSettings) -> Result<String> {
     let (mut connection, schema) = open(settings).await?;
-    let (steps, _) = steps(&mut connection, &schema).await?;
+    let (mut steps, left) = steps(&mut connection, &schema).await?;
+    steps.extend(left.into_iter().map(|left| Step::new(format!("Left: {left}."), "")));
     Ok(super::printed(&steps))
 }
 
@@ -137,7 +138,7 @@ async fn steps(connection: &mut PgConnection, schema: &str) -> Result<(Vec<Step>
     let given = taken_back::rights(&mut *connection, schema, &role).await?;
     add(&mut steps, "The rights that were given to the role that serves.", &given.ours);
     if role != user && !role.starts_with("pg_") {
-        left.push(given.of_role(&role));
+        left.push(given.of_role(&role, !triggers.is_empty()));
     }
     let others: Vec<String> = sqlx::query_scalar(OTHERS)
         .bind(schema)

@@ -232,7 +232,7 @@ fn record(plan: &Plan, parties: &Parties) -> Step {
             as_role(parties),
             rows.join(", "),
             literal(&plan.id(&parties.schema)),
-            plan.calls_functions(),
+            plan.calls_functions,
             as_user(parties)
         ),
     )

@@ -3,7 +3,7 @@
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::grants::RECORD;
+use super::{grants::RECORD, kept};
 use crate::store::{
     Result,
     postgres::{
@@ -16,8 +16,12 @@ use crate::store::{
 pub(super) struct Rights {
     /// A statement that takes back each right that `install` gave.
     pub ours: Vec<String>,
-    /// The other rights, as statements that would take them back.
+    /// The other rights, and default privileges, as statements that would take them back.
     others: Vec<String>,
+    /// Whether there is a record of what `install` gave.
+    has_record: bool,
+    /// What else keeps the role from being dropped, in words.
+    objects: Vec<String>,
 }
 
 /// What is granted on schemas, tables and columns of others: the objects by their ids, the grantee,
@@ -92,25 +96,39 @@ pub(super) async fn rights(
     let mut others: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!("{HELD}{all}")))
         .bind(schema)
         .bind(role)
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await?;
     others.retain(|statement| !ours.contains(statement));
-    Ok(Rights { ours, others })
+    let kept = kept::by(connection, schema, role).await?;
+    others.extend(kept.defaults);
+    Ok(Rights { ours, others, has_record: is_there, objects: kept.objects })
 }
 
 impl Rights {
     /// What is left of the role, in words. It was there before `install`, which makes no role.
-    pub fn of_role(&self, role: &str) -> String {
-        match self.others.is_empty() {
-            true => format!(
+    /// `was_installed`: whether `install` has run, and so has perhaps given rights.
+    pub fn of_role(&self, role: &str, was_installed: bool) -> String {
+        let Rights { others, objects, has_record, .. } = self;
+        let mut words = match (others.is_empty(), *has_record || !was_installed) {
+            (true, _) if objects.is_empty() => format!(
                 "the role {role}, which was not made by install; if nothing else needs it: DROP \
                  ROLE {}",
                 quoted(role)
             ),
-            false => format!(
-                "the role {role}, with the rights that others gave it; to take these back, too: {}",
-                one_line(&self.others.join("; "))
+            (true, _) => format!("the role {role}, which was not made by install"),
+            (false, true) => format!("the role {role}, with the rights that others gave it"),
+            (false, false) => format!(
+                "the role {role}, with its rights: nothing is recorded of which of them install \
+                 gave, as earlier versions of install kept no record"
             ),
+        };
+        if !others.is_empty() {
+            words += &format!("; to take these back, too: {}", one_line(&others.join("; ")));
         }
+        if !objects.is_empty() {
+            let objects = one_line(&objects.join(", "));
+            words += &format!("; before it can be dropped, these have to let go of it: {objects}");
+        }
+        words
     }
 }
