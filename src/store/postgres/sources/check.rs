@@ -8,7 +8,7 @@ use super::{
     figures::{self, Branch},
     lists::{self, ListOfRows},
     mapping::does_not_fit,
-    notice,
+    notice, zones,
 };
 use crate::{
     config::{DatabaseSettings, sources::SourcesSettings},
@@ -26,6 +26,8 @@ use crate::{
 pub struct Checked {
     /// The facilities.
     pub facilities: FacilitiesChecked,
+    /// Time zones whose rules differ between the server and this release, in words.
+    pub zones: Option<String>,
     /// Publications that would publish what `adopt install` makes, in words.
     pub publications: Vec<String>,
     /// What triggers would notice; or the words why they cannot watch this mapping.
@@ -41,6 +43,8 @@ pub struct TriggersChecked {
     pub watched: Vec<String>,
     /// Those of them whose changes count for every facility, with the reason.
     pub of_everybody: Vec<(String, String)>,
+    /// Those with partitions: rows that MERGE moves between these are in no transition table.
+    pub of_merges: Vec<String>,
     /// Tables that a crash of the server empties.
     pub unlogged: Vec<String>,
     /// Functions whose results change unseen, each with its list.
@@ -121,6 +125,9 @@ pub async fn check(settings: &DatabaseSettings, sources: &SourcesSettings) -> Re
         .await?;
     let schema = Home::new(settings).schema(&mut connection).await?;
     let publications = notice::publications(&mut connection, &schema).await?;
+    let zones = zones::differing(&mut connection, sources)
+        .await
+        .map_err(|error| does_not_fit("sources.facilities", &error))?;
     let mut tx = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let facilities = facilities(&mut tx, sources)
         .await
@@ -135,7 +142,7 @@ pub async fn check(settings: &DatabaseSettings, sources: &SourcesSettings) -> Re
     let triggers = notice::triggers_of(&mut tx, sources).await;
     tx.rollback().await?;
     let triggers = triggers.map_err(|error| error.to_string());
-    Ok(Checked { facilities, publications, triggers, lists })
+    Ok(Checked { facilities, zones, publications, triggers, lists })
 }
 
 async fn facilities(
