@@ -105,8 +105,9 @@ impl Mapping {
         self.noticing.resolve()
     }
 
-    /// Plans again where a drain snapshot shows other mapped tables, or other triggers on them. Where
-    /// the plan is then another one, the snapshot's marks were followed by ways that are not its.
+    /// Plans again where a drain snapshot shows other mapped tables, or other triggers on them.
+    /// Where the plan is then another one, the snapshot's marks were followed by ways that are not
+    /// its.
     pub async fn follow(&self, pool: &PrimaryPool, look: &mut SnapshotAnswer) -> Result<()> {
         let connect = async || pool.driver().acquire().await;
         let (now, made_for) = (look.row.try_get("mapped_now")?, look.row.try_get("mapped_plan")?);

@@ -26,7 +26,8 @@ from = "o.bag b LEFT JOIN o.slot s ON s.id = b.sid AND s.kind = 'x'"
 facility = "coalesce(s.hid, 5)"
 
 [[sources.stock]]
-from = "o.kit k LEFT JOIN o.shelf s ON s.id = k.sid JOIN o.hospital g ON g.id = coalesce(s.hid, k.hid)"
+from = """o.kit k LEFT JOIN o.shelf s ON s.id = k.sid
+    JOIN o.hospital g ON g.id = coalesce(s.hid, k.hid)"""
 facility = "g.id"
 "#;
 

@@ -9,8 +9,8 @@ use crate::{sources::today_of, steps::get, support::wait_until};
 /// A zone whose rules have changed lately (1 November 2026).
 const ZONE: &str = "America/Vancouver";
 
-/// A row with a local time counts on the day that its time names, and its mark is of that day. Where
-/// rules differ this is said.
+/// A row with a local time counts on the day that its time names, and its mark is of that day.
+/// Where rules differ this is said.
 #[tokio::test]
 async fn a_local_time_near_midnight_is_of_its_own_day_by_whichever_rules() {
     let mapping = format!(
