@@ -29,10 +29,9 @@ async fn a_local_time_near_midnight_is_of_its_own_day_by_whichever_rules() {
     let today = get(&service, &path).await["date"].clone();
     let today = today.as_str().expect("a date");
     let path = path.replace("/today", &format!("/{today}"));
-    let mut units = 0;
-    for time in ["00:00", "00:30", "12:00", "23:30", "23:59:59.999"] {
+    let times = ["00:00", "00:30", "12:00", "23:30", "23:59:59.999"];
+    for (units, time) in (1..).zip(times) {
         sql.run(format!("INSERT INTO z.delivery VALUES (1, 1, '{today} {time}')")).await;
-        units += 1;
         wait_until(time, async || get(&service, &path).await["total_transferred"] == units).await;
     }
     let mut differ = false;
