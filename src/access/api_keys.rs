@@ -53,7 +53,6 @@ pub(super) fn new_text(prefix: &str) -> (String, String) {
 /// The id in a text of [`new_text`]; `None` for a text of another form.
 pub(super) fn id_after<'a>(prefix: &str, text: &'a str) -> Option<&'a str> {
     let (id, secret) = text.strip_prefix(prefix)?.split_once('_')?;
-    let is_id = id.len() == ID_LENGTH && id.bytes().all(|byte| ID_ALPHABET.contains(&byte));
     let is_secret = secret.len() == SECRET_LENGTH
         && secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     (is_id(id) && is_secret).then_some(id)

@@ -154,12 +154,6 @@ impl Problem {
         Problem { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
     }
 
-    /// 429 with a `Retry-After` header.
-    pub fn too_many_requests(detail: impl Into<String>, retry_after_seconds: u32) -> Self {
-        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, detail);
-        Problem { header: Some(Header::RetryAfterSeconds(retry_after_seconds)), ..problem }
-    }
-
     /// 500, without the cause: that is in the log.
     pub fn internal() -> Self {
         Self::new(

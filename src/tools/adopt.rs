@@ -158,6 +158,7 @@ fn report(checked: &Checked) -> String {
     }
     of_facilities(&checked.facilities, &mut lines);
     doubts("sources.facilities", &mut lines);
+    lines.extend(checked.zones.iter().map(|words| format!("  {words}")));
     for (name, list) in &checked.lists {
         match list {
             Ok(list) => of_list(name, list, &mut lines),
@@ -185,6 +186,10 @@ fn lines_of(lines: &[String]) -> String {
 const UNLOGGED: &str = "is UNLOGGED: a crash of the server empties it, without a trigger; after \
                         each start of the server every figure is read anew";
 
+/// What is to be said of MERGE into a table with partitions.
+const MERGES: &str = "that may update counts for every facility: no trigger sees which rows it \
+                      moves between partitions";
+
 fn of_triggers(checked: &Result<TriggersChecked, String>, lines: &mut Vec<String>) {
     let of = match checked {
         Ok(of) => of,
@@ -194,6 +199,7 @@ fn of_triggers(checked: &Result<TriggersChecked, String>, lines: &mut Vec<String
     for (table, why) in &of.of_everybody {
         lines.push(format!("  each change of {table} counts for every facility: {why}"));
     }
+    lines.extend(of.of_merges.iter().map(|table| format!("  each MERGE into {table} {MERGES}")));
     lines.extend(of.unlogged.iter().map(|table| format!("  warning: {table} {UNLOGGED}")));
     for (list, name) in &of.unseen {
         lines.push(format!(

@@ -206,10 +206,12 @@ impl Store for PostgresStore {
     }
 
     async fn drain_snapshot(&self, limit: usize) -> Result<DrainSnapshot> {
-        let noticed = self.mapping.as_ref().map(|mapping| Noticed { resolve: mapping.resolve() });
+        let resolve = self.mapping.as_ref().map(Mapping::resolve);
+        let noticed = resolve.as_ref().map(|resolve| Noticed { resolve: resolve.as_deref() });
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let look = self.registry.drain_snapshot(limit, noticed).await?;
+        let mut look = self.registry.drain_snapshot(limit, noticed).await?;
         if let Some(mapping) = &self.mapping {
+            mapping.follow(&self.pool, &mut look).await?;
             let is_superseded = mapping.latest.see(look.row.try_get("mapping_noted")?);
             self.registry.let_lead(!is_superseded);
         }

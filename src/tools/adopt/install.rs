@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use super::{UNLOGGED, lines_of, sources};
+use super::{MERGES, UNLOGGED, lines_of, sources};
 use crate::{
     access::audit,
     config::Settings,
@@ -66,7 +66,7 @@ pub async fn remove(settings: &Settings) -> store::Result<ExitCode> {
 }
 
 fn of_installed(installed: &Installed) -> String {
-    let Installed { made, watched, of_everybody, unlogged, schema, role } = installed;
+    let Installed { made, watched, of_everybody, of_merges, unlogged, schema, role } = installed;
     let mut lines: Vec<String> = match made.is_empty() {
         true => vec!["Everything is there already; nothing was made.".into()],
         false => made.iter().map(|step| format!("made: {step}")).collect(),
@@ -75,6 +75,7 @@ fn of_installed(installed: &Installed) -> String {
     for (table, why) in of_everybody {
         lines.push(format!("Each change of {table} counts for every facility: {why}."));
     }
+    lines.extend(of_merges.iter().map(|table| format!("Each MERGE into {table} {MERGES}.")));
     lines.extend(unlogged.iter().map(|table| format!("Warning: {table} {UNLOGGED}.")));
     lines.push(format!("The role {role} serves, with the schema {schema}."));
     lines_of(&lines)

@@ -5,13 +5,17 @@
 mod elsewhere;
 mod enabled_all;
 mod install;
+mod moved;
+mod outer;
 mod partitions;
 mod passed_by;
 mod removal;
 mod snapshot;
+mod texts;
 mod trouble;
 mod ways;
 mod writers;
+mod zones;
 
 use serde_json::Value;
 
@@ -56,6 +60,17 @@ async fn watched_after(mapping: &str, statements: &str) -> (Service, Outside) {
     let service = only_marks(launch).start().await;
     is_noticed(&service).await;
     (service, sql)
+}
+
+/// Another owner's database with triggers, the service beside it, a connection of the owner, and
+/// what `adopt install` has said.
+async fn beside(mapping: &str, statements: &str) -> (Service, Outside, String) {
+    let (launch, mut sql) = mapped(mapping).await;
+    sql.run(statements).await;
+    let said = adopt(&launch, &["install"]).await;
+    let service = only_marks(launch).start().await;
+    is_noticed(&service).await;
+    (service, sql, said)
 }
 
 /// Waits until writes are noticed, and everything is proven.

@@ -8,7 +8,7 @@ use super::{
     doubts,
     figures::{self, Branch},
     lists::{self, ListOfRows},
-    misfit, notice,
+    misfit, notice, zones,
 };
 use crate::{
     config::{DatabaseSettings, sources::SourcesSettings},
@@ -29,6 +29,8 @@ pub struct Checked {
     /// At a standby: for how many seconds it has replayed no transaction; `None` there where it has
     /// replayed none since its start.
     pub standby: Option<Option<i64>>,
+    /// Time zones whose rules differ between the server and this release, in words.
+    pub zones: Option<String>,
     /// Publications that would publish what `adopt install` makes, in words.
     pub publications: Vec<String>,
     /// What triggers would notice; or the words why they cannot watch this mapping.
@@ -47,6 +49,8 @@ pub struct TriggersChecked {
     pub watched: Vec<String>,
     /// Those of them whose changes count for every facility, with the reason.
     pub of_everybody: Vec<(String, String)>,
+    /// Those with partitions: rows that MERGE moves between these are in no transition table.
+    pub of_merges: Vec<String>,
     /// Tables that a crash of the server empties.
     pub unlogged: Vec<String>,
     /// Functions whose results change unseen, each with its list.
@@ -131,6 +135,9 @@ pub async fn check(settings: &DatabaseSettings, sources: &SourcesSettings) -> Re
         .await?;
     let schema = Home::new(settings).schema(&mut connection).await?;
     let publications = notice::publications(&mut connection, &schema).await?;
+    let zones = zones::differing(&mut connection, sources)
+        .await
+        .map_err(|error| does_not_fit("sources.facilities", &error))?;
     let mut tx = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     sqlx::raw_sql("SAVEPOINT list").execute(&mut *tx).await?;
     let facilities = match facilities(&mut tx, sources).await {
@@ -162,7 +169,7 @@ pub async fn check(settings: &DatabaseSettings, sources: &SourcesSettings) -> Re
     tx.rollback().await?;
     let triggers = triggers.map_err(|error| error.to_string());
     let standby = is_standby.then_some(replayed);
-    Ok(Checked { facilities, standby, publications, triggers, lists, doubts })
+    Ok(Checked { facilities, standby, zones, publications, triggers, lists, doubts })
 }
 
 async fn facilities(

@@ -213,7 +213,8 @@ fn expiry(source: &StockSource, kind: &TimeKind) -> (String, String) {
         TimeKind::Zone(zone) => format!("(({expires})::timestamp AT TIME ZONE '{zone}'::text)"),
     };
     let unexpired = format!("\nAND (({expires}) IS NULL OR {at} > statement_timestamp())");
-    (unexpired, format!("min({at}) FILTER (WHERE ({})::numeric > 0::numeric)", source.quantity))
+    // A row below 0 changes the figure at its expiry, too.
+    (unexpired, format!("min({at}) FILTER (WHERE ({})::numeric <> 0::numeric)", source.quantity))
 }
 
 fn activity(
@@ -296,6 +297,13 @@ pub(super) fn instants(sources: &SourcesSettings) -> String {
     }
 }
 
+/// The noon of the day of a naive time. A row with a local time counts on the day that its time
+/// names. The server's rules of a zone may be older than those that bound our days: by which of
+/// both noon becomes an instant makes no difference to its day.
+pub(super) fn noon(naive: &str) -> String {
+    format!("(pg_catalog.date_trunc('day', {naive}) + interval '12 hours')")
+}
+
 /// The rows of one branch of the look-up of days with data: `(facility_id, at)`. `$1`: facility
 /// ids.
 fn instants_of(source: &ActivitySource) -> String {
@@ -305,7 +313,8 @@ fn instants_of(source: &ActivitySource) -> String {
         TimeKind::Utc => format!("(({at})::timestamp AT TIME ZONE 'UTC'::text)"),
         TimeKind::Zone(zone) => format!("(({at})::timestamp AT TIME ZONE '{zone}'::text)"),
         TimeKind::Local | TimeKind::Date => {
-            format!("(({at})::timestamp AT TIME ZONE facility_summary_place.fs_timezone)")
+            let noon = noon(&format!("({at})::timestamp"));
+            format!("({noon} AT TIME ZONE facility_summary_place.fs_timezone)")
         }
     };
     let condition = condition(source.r#where.as_deref());

@@ -1,7 +1,9 @@
 //! A mapping on the database that it maps: whether it fits this installation, and the table that
 //! keeps the owner's key of each facility in its own type.
 
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr};
+use std::sync::Arc;
+
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr};
 use uuid::Uuid;
 
 use super::{
@@ -19,7 +21,10 @@ use crate::{
     store::{
         Result, SourceChange, StoreError,
         access::AuditNote,
-        postgres::{access, connect, home::Home, pool::PrimaryPool, session::BEGIN},
+        postgres::{
+            access, connect, home::Home, pool::PrimaryPool, server_registry::SnapshotAnswer,
+            session::BEGIN, triggers,
+        },
         said,
     },
 };
@@ -98,8 +103,22 @@ impl Mapping {
     }
 
     /// The statement that resolves marks of the owner's tables, in a drain snapshot.
-    pub fn resolve(&self) -> Option<&str> {
-        self.noticing.resolve.as_deref()
+    pub fn resolve(&self) -> Option<Arc<str>> {
+        self.noticing.resolve()
+    }
+
+    /// Plans again where a drain snapshot shows other mapped tables, or other triggers on them.
+    /// Where the plan is then another one, the snapshot's marks were followed by ways that are not
+    /// its.
+    pub async fn follow(&self, pool: &PrimaryPool, look: &mut SnapshotAnswer) -> Result<()> {
+        let connect = async || pool.driver().acquire().await;
+        let (now, made_for) = (look.row.try_get("mapped_now")?, look.row.try_get("mapped_plan")?);
+        if self.noticing.follow(connect, now, made_for).await? {
+            look.resolved = None;
+            // What was noted while the plan was another one may lead nowhere.
+            triggers::note(pool, None).await?;
+        }
+        Ok(())
     }
 
     /// Whether marks with this way lead to facilities.

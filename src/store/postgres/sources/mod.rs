@@ -16,6 +16,7 @@ mod odd_rows;
 mod owners_check;
 pub mod plain;
 mod shape;
+mod zones;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -45,21 +46,31 @@ pub(super) async fn state(connection: &mut PgConnection, mapping: &Mapping) -> R
     Ok(SourceState { changes, lags })
 }
 
-/// What cannot be known of these sources: how old the tables of other servers are.
+/// What cannot be known of these sources: how old the tables of other servers are, and by which
+/// rules of time zones local times are instants.
 pub(super) async fn limits(
     connection: &mut PgConnection,
     sources: &SourcesSettings,
-) -> Result<Option<String>> {
-    let foreign = shape::foreign_tables(connection, sources).await?;
-    let limit = (!foreign.is_empty()).then(|| {
+) -> Result<Vec<String>> {
+    let foreign = shape::foreign_tables(&mut *connection, sources).await?;
+    let of_foreign = (!foreign.is_empty()).then(|| {
         format!(
             "{} are foreign tables: the age of each answer counts from when they were read, and \
              what their server lags behind its primary is not in it",
             foreign.join(", ")
         )
     });
-    limit.iter().for_each(|limit| tracing::warn!("{limit}"));
-    Ok(limit)
+    let of_zones = match zones::differing(connection, sources).await {
+        // The tables of facilities do not fit, which is said elsewhere.
+        Err(error @ sqlx::Error::Database(_)) => {
+            tracing::debug!(%error, "the zones of facilities cannot be read");
+            None
+        }
+        differing => differing?,
+    };
+    let limits: Vec<String> = of_foreign.into_iter().chain(of_zones).collect();
+    limits.iter().for_each(|limit| tracing::warn!("{limit}"));
+    Ok(limits)
 }
 
 /// The statements that read sources, or facilities.

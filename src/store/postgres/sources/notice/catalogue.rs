@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{PgConnection, Row};
 
-use super::parsed::TableName;
+use super::{column_type::ColumnType, parsed::TableName};
 use crate::store::{Result, postgres::json};
 
 /// A table as far as noticing needs it.
@@ -14,8 +14,8 @@ pub(super) struct Table {
     pub kind: String,
     /// Whether it, or a part of it, is emptied by a crash of the server.
     pub is_unlogged: bool,
-    /// The type of each column, as SQL names it.
-    pub types: BTreeMap<String, String>,
+    /// The type of each column.
+    pub types: BTreeMap<String, ColumnType>,
     /// The columns of each unique key that holds for all rows.
     pub keys: Vec<BTreeSet<String>>,
 }
@@ -28,8 +28,24 @@ const LOOK: &str = "
             SELECT coalesce(bool_or(p.relpersistence = 'u'::\"char\"), false) FROM part
             JOIN pg_class p ON p.oid = part.rel) AS is_unlogged,
            (SELECT coalesce(pg_catalog.jsonb_object_agg(a.attname::text, \
-                    format_type(a.atttypid, a.atttypmod)), '{}'::jsonb)
+                    pg_catalog.jsonb_build_object(
+                'name', format_type(base.oid, -1), 'category', base.typcategory::text,
+                'is_builtin', base.typnamespace = 'pg_catalog'::regnamespace::oid,
+                'is_deterministic', coalesce(l.collisdeterministic, true),
+                'collation', CASE WHEN a.attcollation <> base.typcollation THEN concat_ws('.', \
+                    quote_ident(of.nspname::text), quote_ident(l.collname::text)) END)), \
+                    '{}'::jsonb)
               FROM pg_attribute a
+              CROSS JOIN LATERAL (
+                  WITH RECURSIVE under AS (
+                      SELECT t.oid, t.typbasetype FROM pg_type t WHERE t.oid = a.atttypid
+                      UNION ALL
+                      SELECT t.oid, t.typbasetype FROM under JOIN pg_type t
+                          ON t.oid = under.typbasetype)
+                  SELECT t.* FROM under JOIN pg_type t ON t.oid = under.oid
+                   WHERE under.typbasetype = 0::oid) AS base
+              LEFT JOIN pg_collation l ON l.oid = a.attcollation
+              LEFT JOIN pg_namespace of ON of.oid = l.collnamespace
              WHERE a.attrelid = c.oid AND a.attnum > 0::smallint AND NOT a.attisdropped)::text AS \
                     types,
            (SELECT coalesce(pg_catalog.jsonb_agg((

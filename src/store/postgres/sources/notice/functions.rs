@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 
 use super::{
     parsed::TableName,
-    plan::{FACILITIES, Note},
+    plan::{FACILITIES, Note, NotedColumn},
+    rows::{compared, day, distinct, named, unless_merged, values, within},
 };
 use crate::store::postgres::{home::quoted, sources::figures::literal};
 
@@ -28,7 +29,9 @@ pub(super) fn suffix(table: &TableName) -> String {
 ///
 /// Most statements touch one row. An insert of one is the cheapest: its note is a sub-select of one
 /// row, which raises errors of its own for several rows and for none.
-pub(super) fn source(home: &str, notes: &BTreeSet<Note>) -> String {
+///
+/// In a table with partitions, `may_move`, a statement may move rows between them.
+pub(super) fn source(home: &str, notes: &BTreeSet<Note>, may_move: bool) -> String {
     let home = quoted(home);
     let notes: Vec<&Note> = notes.iter().filter(|note| !is_covered(note, notes)).collect();
     let (values, others): (Vec<&Note>, Vec<&Note>) =
@@ -42,8 +45,11 @@ pub(super) fn source(home: &str, notes: &BTreeSet<Note>) -> String {
     let insert =
         of(&others, &|note| many_rows(&home, note, Event::Insert)) + &one_row(&home, &values);
     let [update, delete] = [Event::Update, Event::Delete].map(|event| {
-        of(&others, &|note| many_rows(&home, note, event)) + &few_or_many(&home, &values, event)
+        of(&others, &|note| many_rows(&home, note, event))
+            + &few_or_many(&home, &values, event, may_move)
     });
+    let update = if may_move { unless_merged(&update, &all) } else { update };
+    let calls = if may_move { "\n    calls pg_catalog.text;" } else { "" };
     let lock = lock(&home, &notes);
     let inserted = of(&notes, &|note| many_rows(&home, note, Event::Insert));
     let noting = noting([&row, &insert, &update, &delete, &all]);
@@ -55,7 +61,7 @@ DECLARE
     noted_rows pg_catalog.text[];
     own pg_catalog.text;
     touched pg_catalog.int8;
-    are_many pg_catalog.bool := false;
+    are_many pg_catalog.bool := false;{calls}
 BEGIN
     BEGIN
         {lock}{noting}
@@ -113,7 +119,7 @@ fn noting([row, insert, update, delete, all]: [&str; 5]) -> String {
     )
 }
 
-const EQ: &str = "OPERATOR(pg_catalog.=)";
+pub(super) const EQ: &str = "OPERATOR(pg_catalog.=)";
 
 /// Whether another note of the same table says more.
 fn is_covered(note: &Note, notes: &BTreeSet<Note>) -> bool {
@@ -178,8 +184,8 @@ fn facilities(home: &str, condition: &str) -> String {
 }
 
 /// The condition that an update changed more than columns on which nothing depends.
-fn differ(columns: &[String]) -> String {
-    let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
+fn differ(columns: &[NotedColumn]) -> String {
+    let columns: Vec<String> = columns.iter().map(|column| compared(column, "")).collect();
     let columns = columns.join(", ");
     let more = |one: &str, other: &str| {
         format!("EXISTS (SELECT {columns} FROM {one} EXCEPT SELECT {columns} FROM {other})")
@@ -190,7 +196,10 @@ fn differ(columns: &[String]) -> String {
 /// The note of a statement that touched many rows.
 fn many_rows(home: &str, note: &Note, event: Event) -> String {
     let tables = event.tables();
-    let exists = format!(" WHERE EXISTS (SELECT FROM {})", tables[0]);
+    // Of a row that moves to another partition, and is refused there, only the old one is known.
+    let exists: Vec<String> =
+        tables.iter().map(|table| format!("EXISTS (SELECT FROM {table})")).collect();
+    let exists = format!(" WHERE {}", exists.join(" OR "));
     match note {
         Note::Facilities { columns } => match (event, columns.is_empty()) {
             (Event::Update, false) => facilities(home, &format!(" WHERE {}", differ(columns))),
@@ -242,16 +251,18 @@ fn one_row(home: &str, notes: &[&Note]) -> String {
 }
 
 /// The notes of an update or a delete: of one row, or of many.
-fn few_or_many(home: &str, notes: &[&Note], event: Event) -> String {
+fn few_or_many(home: &str, notes: &[&Note], event: Event, may_move: bool) -> String {
     if notes.is_empty() {
         return String::new();
     }
     let few: String = notes.iter().map(|note| few_rows(home, note, event)).collect();
     let many: String = notes.iter().map(|note| many_rows(home, note, event)).collect();
+    // No pair: of a row that moves to another partition, and is refused there, no new one is known.
+    let are_others = if may_move { "<>" } else { ">" };
     format!(
         "{few}
             GET DIAGNOSTICS touched = ROW_COUNT;
-            IF touched OPERATOR(pg_catalog.>) 1 THEN{many}
+            IF touched OPERATOR(pg_catalog.{are_others}) 1 THEN{many}
             END IF;"
     )
 }
@@ -315,48 +326,6 @@ fn row_mark(home: &str, note: &Note) -> String {
                 known := pg_catalog.concat(known, {mark});{insert}
             END IF;"
     )
-}
-
-/// The noted columns of a row, as `c0, c1 … at`.
-fn values(row: &str, columns: &[String], at: &Option<(String, &'static str)>) -> String {
-    let columns = columns
-        .iter()
-        .enumerate()
-        .map(|(nth, column)| format!("{row}.{} AS c{nth}", quoted(column)));
-    let at =
-        at.iter().map(|(column, of)| format!("{row}.{}::pg_catalog.{of} AS at", quoted(column)));
-    columns.chain(at).collect::<Vec<_>>().join(", ")
-}
-
-/// The distinct rows of `v`; with a time, the first and the last one of each day.
-fn distinct(rows: &str, columns: usize, at: &Option<(String, &'static str)>) -> String {
-    let names = named(columns);
-    match at {
-        Some((_, of)) => format!(
-            "SELECT {names}, pg_catalog.min(v.at) AS first, pg_catalog.max(v.at) AS last FROM \
-             ({rows}) AS v WHERE {} GROUP BY {names}, {}",
-            within(of),
-            day(of)
-        ),
-        None => format!("SELECT DISTINCT {names} FROM ({rows}) AS v"),
-    }
-}
-
-/// The begin of the instant's day.
-fn day(of: &str) -> String {
-    format!("pg_catalog.date_bin('1 day', v.at, 'epoch'::pg_catalog.{of})")
-}
-
-/// The condition that an instant lies in a day that answers can name.
-fn within(of: &str) -> String {
-    format!(
-        "v.at OPERATOR(pg_catalog.>=) '0002-01-01 BC+00'::pg_catalog.{of} AND v.at \
-         OPERATOR(pg_catalog.<) '10001-01-01+00'::pg_catalog.{of}"
-    )
-}
-
-fn named(columns: usize) -> String {
-    (0..columns).map(|nth| format!("v.c{nth}")).collect::<Vec<_>>().join(", ")
 }
 
 /// The kind of the marks of this note, and its way.

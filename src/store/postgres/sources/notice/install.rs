@@ -30,6 +30,8 @@ pub struct Installed {
     pub watched: Vec<String>,
     /// Those whose changes count for every facility, with the reason.
     pub of_everybody: Vec<(String, String)>,
+    /// Those with partitions: rows that MERGE moves between these are in no transition table.
+    pub of_merges: Vec<String>,
     /// Tables that a crash of the server empties.
     pub unlogged: Vec<String>,
     /// The schema.
@@ -220,6 +222,7 @@ pub async fn install(
         made,
         watched: site.plan.watches.keys().map(ToString::to_string).collect(),
         of_everybody: everybody.map(|(table, why)| (table.to_string(), why.clone())).collect(),
+        of_merges: site.plan.partitioned.iter().map(ToString::to_string).collect(),
         unlogged: site.plan.unlogged,
         schema: site.parties.schema,
         role: site.parties.role,

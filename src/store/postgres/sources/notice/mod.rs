@@ -5,6 +5,7 @@
 
 mod calls;
 mod catalogue;
+mod column_type;
 mod functions;
 mod grants;
 mod in_the_way;
@@ -14,16 +15,22 @@ mod parsed;
 mod path;
 mod plan;
 pub mod remove;
+mod rows;
 mod script;
 mod taken_back;
+mod watched_lists;
+mod way;
 mod way_select;
 
-use sqlx::PgConnection;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use sqlx::{PgConnection, Postgres, pool::PoolConnection};
 
 use crate::{
     config::sources::{Notice, SourcesSettings},
     store::{
-        Result, TriggerOff,
+        Result, StoreError, TriggerOff,
         postgres::sources::{check::TriggersChecked, figures::literal, plain::one_line},
     },
 };
@@ -35,14 +42,23 @@ use plan::Plan;
 /// How the writes of the owner's programs are noticed.
 #[derive(Debug)]
 pub(in crate::store::postgres) struct Noticing {
-    /// What the settings say.
-    asked: Option<Notice>,
+    sources: SourcesSettings,
+    /// The schema of our tables.
+    schema: String,
+    planned: ArcSwap<Planned>,
+    /// What the last drain snapshot showed of the mapped tables, and which plan it named.
+    seen: Mutex<Option<(String, Option<String>)>>,
+}
+
+/// What a plan says.
+#[derive(Debug, Default)]
+struct Planned {
     /// What triggers have to be made for: its id. `None` where none can watch the mapping.
-    plan: Option<String>,
+    id: Option<String>,
     /// The ways of the plan.
     ways: Vec<String>,
     /// The statement that resolves marks; `None` where no mark leads anywhere.
-    pub resolve: Option<String>,
+    resolve: Option<Arc<str>>,
 }
 
 /// What the triggers on mapped tables are like.
@@ -63,33 +79,70 @@ impl Noticing {
         sources: &SourcesSettings,
         schema: &str,
     ) -> Result<Self> {
-        let nothing = Noticing { asked: sources.notice, plan: None, ways: vec![], resolve: None };
-        if sources.notice == Some(Notice::Rebuild) {
-            return Ok(nothing);
+        let planned = match sources.notice {
+            Some(Notice::Rebuild) => Planned::default(),
+            asked => match Plan::of(connection, sources).await {
+                Ok(plan) => Planned::of(plan, schema),
+                Err(error) if asked == Some(Notice::Triggers) => return Err(error),
+                Err(error) => {
+                    tracing::info!(%error, "writes of other programs are not noticed");
+                    Planned::default()
+                }
+            },
+        };
+        Ok(Noticing {
+            sources: sources.clone(),
+            schema: schema.to_owned(),
+            planned: ArcSwap::from_pointee(planned),
+            seen: Mutex::default(),
+        })
+    }
+
+    /// Plans again where a drain snapshot shows other tables, or other triggers, than the one
+    /// before: the owner may have given a column another type, or a table another key. Returns
+    /// whether the plan is another one.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn follow(
+        &self,
+        connect: impl AsyncFnOnce() -> sqlx::Result<PoolConnection<Postgres>>,
+        now: &str,
+        made_for: Option<&str>,
+    ) -> Result<bool> {
+        let shown = Some((now.to_owned(), made_for.map(str::to_owned)));
+        let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.sources.notice == Some(Notice::Rebuild) || *seen() == shown {
+            return Ok(false);
         }
-        match Plan::of(connection, sources).await {
-            Ok(plan) => Ok(Noticing {
-                plan: Some(plan.id(schema)),
-                resolve: resolve(&plan),
-                ways: plan.ways.into_keys().collect(),
-                ..nothing
-            }),
-            Err(error) if sources.notice == Some(Notice::Triggers) => Err(error),
-            Err(error) => {
-                tracing::info!(%error, "writes of other programs are not noticed");
-                Ok(nothing)
-            }
-        }
+        let planned = match Plan::of(&mut *connect().await?, &self.sources).await {
+            // What is missing is said by those who read it.
+            Ok(plan) if plan.lacks_columns => None,
+            Ok(plan) => Some(Planned::of(plan, &self.schema)),
+            Err(StoreError::Mapping(_)) => None,
+            Err(error) => return Err(error),
+        };
+        *seen() = shown;
+        let Some(planned) = planned else { return Ok(false) };
+        let is_other = self.planned.load().id != planned.id;
+        self.planned.store(Arc::new(planned));
+        Ok(is_other)
+    }
+
+    /// The statement that resolves marks; `None` where no mark leads anywhere.
+    pub fn resolve(&self) -> Option<Arc<str>> {
+        self.planned.load().resolve.clone()
     }
 
     /// Whether marks with this way lead to facilities.
     pub fn has_way(&self, way: &str) -> bool {
-        self.ways.iter().any(|known| known == way)
+        self.planned.load().ways.iter().any(|known| known == way)
     }
 
     /// Whether triggers that were made for this plan fit.
     pub fn fits(&self, made_for: Option<&str>) -> bool {
-        self.plan.is_some() && self.plan.as_deref() == made_for
+        let planned = self.planned.load();
+        planned.id.is_some() && planned.id.as_deref() == made_for
     }
 
     /// Judges what a drain snapshot shows: which plan triggers were made for, and which are off.
@@ -99,7 +152,7 @@ impl Noticing {
             trigger: "triggers".into(),
             why: why.into(),
         };
-        let off = match (self.asked, made_for) {
+        let off = match (self.sources.notice, made_for) {
             (Some(Notice::Rebuild), _) | (None, None) => {
                 return Watched { are_noticed: false, off: vec![] };
             }
@@ -113,6 +166,16 @@ impl Noticing {
     }
 }
 
+impl Planned {
+    fn of(plan: Plan, schema: &str) -> Self {
+        Planned {
+            id: Some(plan.id(schema)),
+            resolve: resolve(&plan).map(Into::into),
+            ways: plan.ways.into_keys().collect(),
+        }
+    }
+}
+
 /// What triggers would notice of this mapping.
 pub(super) async fn triggers_of(
     connection: &mut PgConnection,
@@ -123,6 +186,7 @@ pub(super) async fn triggers_of(
     Ok(TriggersChecked {
         watched: plan.watches.keys().map(ToString::to_string).collect(),
         of_everybody: everybody.map(|(table, why)| (table.to_string(), why.clone())).collect(),
+        of_merges: plan.partitioned.iter().map(ToString::to_string).collect(),
         unlogged: plan.unlogged,
         unseen: plan.unseen,
     })

@@ -1,7 +1,11 @@
 //! The SQL of a mapping, read far enough to know which table leads to which: the tables of `from`,
 //! the conditions that join them, and the columns that an expression uses.
 
-use std::{collections::BTreeSet, fmt, ops::ControlFlow};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    ops::{ControlFlow, Range},
+};
 
 use sqlparser::{
     ast::{
@@ -22,7 +26,9 @@ pub(super) struct Parsed {
     pub tables: Vec<FromTable>,
     /// What each row that counts fulfils, as far as it was understood: conditions of joins, and of
     /// `where`.
-    pub conditions: Vec<Expr>,
+    pub conditions: Vec<Condition>,
+    /// Whether tables are joined by columns that are not looked up: each may be one of them.
+    pub is_unclear: bool,
     /// The tables in sub-selects, as they are named there.
     pub nested: BTreeSet<TableName>,
     /// The expressions, in the order in which they were given.
@@ -45,9 +51,20 @@ impl fmt::Display for TableName {
     }
 }
 
+/// A condition of a join or of `where`.
+#[derive(Debug)]
+pub(super) struct Condition {
+    pub expression: Expr,
+    /// The tables of an outer join that are absent where it does not hold; `None` where it always
+    /// does.
+    pub holds_without: Option<BTreeSet<String>>,
+}
+
 /// A table in `from`.
 #[derive(Debug)]
 pub(super) struct FromTable {
+    /// Whether an outer join may give a row without it.
+    pub is_nullable: bool,
     pub table: TableName,
     /// The alias, as the server stores it.
     pub alias: String,
@@ -103,6 +120,7 @@ pub(super) fn parse(
     let mut parsed = Parsed {
         tables: Vec::new(),
         conditions: Vec::new(),
+        is_unclear: false,
         nested: BTreeSet::new(),
         expressions: Vec::new(),
         unseen,
@@ -122,7 +140,7 @@ pub(super) fn parse(
     }
     if let Some(condition) = select.selection {
         parsed.add_nested(&condition)?;
-        parsed.add_condition(condition);
+        parsed.add_condition(condition, &None);
     }
     Ok(parsed)
 }
@@ -139,22 +157,34 @@ impl Parsed {
     }
 
     fn add_tables(&mut self, tables: TableWithJoins) -> Result<(), String> {
+        let begin = self.tables.len();
         self.add_factor(tables.relation)?;
         for Join { relation, join_operator, .. } in tables.joins {
-            let before: Vec<String> = self.tables.iter().map(|table| table.alias.clone()).collect();
+            let middle = self.tables.len();
             self.add_factor(relation)?;
-            let constraint = match join_operator {
+            let (constraint, nullable) = match join_operator {
                 JoinOperator::Join(constraint)
                 | JoinOperator::Inner(constraint)
-                | JoinOperator::Left(constraint)
-                | JoinOperator::LeftOuter(constraint)
-                | JoinOperator::Right(constraint)
-                | JoinOperator::RightOuter(constraint)
-                | JoinOperator::FullOuter(constraint)
-                | JoinOperator::CrossJoin(constraint) => constraint,
+                | JoinOperator::CrossJoin(constraint) => (constraint, None),
+                JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => {
+                    (constraint, Some(middle..self.tables.len()))
+                }
+                JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => {
+                    (constraint, Some(begin..middle))
+                }
+                JoinOperator::FullOuter(constraint) => (constraint, Some(begin..self.tables.len())),
                 other => return Err(format!("in a join of the kind {other:?}")),
             };
-            self.add_constraint(constraint, &before)?;
+            let nullable = nullable.map(|range| {
+                let tables = self.tables[range].iter_mut();
+                tables
+                    .map(|table| {
+                        table.is_nullable = true;
+                        table.alias.clone()
+                    })
+                    .collect()
+            });
+            self.add_constraint(constraint, begin..middle, &nullable)?;
         }
         Ok(())
     }
@@ -162,31 +192,37 @@ impl Parsed {
     fn add_constraint(
         &mut self,
         constraint: JoinConstraint,
-        before: &[String],
+        before: Range<usize>,
+        nullable: &Option<BTreeSet<String>>,
     ) -> Result<(), String> {
         match constraint {
             JoinConstraint::On(condition) => {
                 self.add_nested(&condition)?;
-                self.add_condition(condition);
+                self.add_condition(condition, nullable);
             }
-            // Which of several tables on the left has the column is not looked up.
+            // Which of several tables on a side has the column is not looked up.
             JoinConstraint::Using(columns) => {
-                if let ([left], Some(right)) = (before, self.tables.last()) {
-                    let right = right.alias.clone();
-                    for column in columns.iter().filter_map(last_ident) {
-                        let of = |alias: &str| {
-                            let alias = Ident::with_quote('"', alias);
-                            Box::new(Expr::CompoundIdentifier(vec![alias, column.clone()]))
-                        };
-                        self.conditions.push(Expr::BinaryOp {
-                            left: of(left),
-                            op: BinaryOperator::Eq,
-                            right: of(&right),
-                        });
-                    }
+                let ([left], [right]) = (&self.tables[before.clone()], &self.tables[before.end..])
+                else {
+                    self.is_unclear = true;
+                    return Ok(());
+                };
+                let (left, right) = (left.alias.clone(), right.alias.clone());
+                for column in columns.iter().filter_map(last_ident) {
+                    let of = |alias: &str| {
+                        let alias = Ident::with_quote('"', alias);
+                        Box::new(Expr::CompoundIdentifier(vec![alias, column.clone()]))
+                    };
+                    let equal = Expr::BinaryOp {
+                        left: of(&left),
+                        op: BinaryOperator::Eq,
+                        right: of(&right),
+                    };
+                    self.add_condition(equal, nullable);
                 }
             }
-            JoinConstraint::Natural | JoinConstraint::UsingAlias(..) | JoinConstraint::None => {}
+            JoinConstraint::Natural | JoinConstraint::UsingAlias(..) => self.is_unclear = true,
+            JoinConstraint::None => {}
         }
         Ok(())
     }
@@ -200,7 +236,7 @@ impl Parsed {
                     return Err(format!("in {sql}, whose columns are renamed"));
                 }
                 let alias = alias.map_or_else(|| table.name.clone(), |alias| stored(&alias.name));
-                self.tables.push(FromTable { table, alias, sql });
+                self.tables.push(FromTable { is_nullable: false, table, alias, sql });
                 Ok(())
             }
             TableFactor::NestedJoin { table_with_joins, alias: None } => {
@@ -227,14 +263,17 @@ impl Parsed {
         wrong
     }
 
-    fn add_condition(&mut self, condition: Expr) {
+    fn add_condition(&mut self, condition: Expr, nullable: &Option<BTreeSet<String>>) {
         match condition {
-            Expr::Nested(inner) => self.add_condition(*inner),
+            Expr::Nested(inner) => self.add_condition(*inner, nullable),
             Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
-                self.add_condition(*left);
-                self.add_condition(*right);
+                self.add_condition(*left, nullable);
+                self.add_condition(*right, nullable);
             }
-            other => self.conditions.push(other),
+            expression => {
+                let holds_without = nullable.clone();
+                self.conditions.push(Condition { expression, holds_without });
+            }
         }
     }
 }
@@ -305,47 +344,5 @@ fn table_name(name: &ObjectName) -> Result<TableName, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn columns(parsed: &Parsed, nth: usize) -> Vec<String> {
-        let uses = parsed.uses(&parsed.expressions[nth]);
-        uses.columns.iter().map(|(alias, column)| format!("{alias}.{column}")).collect()
-    }
-
-    #[test]
-    fn tables_conditions_and_columns_are_found() {
-        let parsed = parse(
-            "public.\"Bag\" B JOIN public.store AS s ON (s.id = b.store_id AND s.kind = 'x') LEFT \
-             JOIN other.site USING (site_id)",
-            Some("b.hospital = s.hospital AND (b.state IN (SELECT id FROM public.state) OR b.x)"),
-            &["s.hospital_id", "coalesce(b.\"At\", s.at)::date"],
-        )
-        .expect("it is plain SQL");
-        let aliases: Vec<_> = parsed.tables.iter().map(|t| (&*t.table.name, &*t.alias)).collect();
-        assert_eq!(aliases, [("Bag", "b"), ("store", "s"), ("site", "site")]);
-        let conditions: Vec<String> = parsed.conditions.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            conditions[..3],
-            ["s.id = b.store_id", "s.kind = 'x'", "b.hospital = s.hospital"]
-        );
-        assert_eq!(parsed.nested.iter().map(|t| &*t.name).collect::<Vec<_>>(), ["state"]);
-        assert_eq!(columns(&parsed, 0), ["s.hospital_id"]);
-        assert_eq!(columns(&parsed, 1), ["b.At", "s.at"]);
-        assert_eq!(parsed.uses(&parsed.expressions[0]).only_alias(), Some("s"));
-        assert_eq!(parsed.uses(&parsed.expressions[1]).only_alias(), None);
-    }
-
-    #[test]
-    fn what_is_no_table_is_refused_with_the_words_why() {
-        for (from, why) in [
-            ("public.bags_of(7) b", "the function"),
-            ("bag b", "name each table with its schema"),
-            ("public.bag b (x)", "renamed"),
-            ("public.bag b WHERE", "cannot be read"),
-        ] {
-            let error = parse(from, None, &["b.id"]).expect_err(from);
-            assert!(error.contains(why), "{from}: {error}");
-        }
-    }
-}
+#[path = "parsed_tests.rs"]
+mod tests;

@@ -141,9 +141,8 @@ async fn stale(connection: &mut PgConnection, plan: &Plan, parties: &Parties) ->
 /// The functions, which have the rights of the role that serves: to our schema, and to read.
 fn functions_of(plan: &Plan, parties: &Parties) -> Step {
     let mut sql = as_role(parties);
-    for (table, notes) in &plan.watches {
+    for (table, body) in plan.functions(&parties.schema) {
         let (schema, name) = (quoted(&parties.schema), function(table));
-        let body = functions::source(&parties.schema, notes);
         sql += &format!(
             "\nCREATE OR REPLACE FUNCTION {schema}.{name}() RETURNS trigger LANGUAGE plpgsql \
              SECURITY DEFINER AS {};\nREVOKE ALL ON FUNCTION {schema}.{name}() FROM PUBLIC;",
@@ -211,15 +210,14 @@ fn of_part(root: &TableName, part: &Part, parties: &Parties) -> String {
 fn record(plan: &Plan, parties: &Parties) -> Step {
     let schema = quoted(&parties.schema);
     let rows: Vec<String> = plan
-        .watches
-        .iter()
-        .map(|(table, notes)| {
+        .functions(&parties.schema)
+        .map(|(table, body)| {
             format!(
                 "({}, {}, {}, {})",
                 literal(&table.schema),
                 literal(&table.name),
                 literal(&functions::suffix(table)),
-                dollar_quoted(&functions::source(&parties.schema, notes)),
+                dollar_quoted(&body),
             )
         })
         .collect();

@@ -2,34 +2,17 @@
 
 use sqlparser::ast::Expr;
 
-use crate::config::sources::TimeKind;
+use crate::{config::sources::TimeKind, store::postgres::sources::figures::noon};
 
 /// What a trigger noted of a row.
 const NOTED: &str = "(facility_summary_row.noted #>> '{}'::text[])";
 
-/// The noted value with this number, under its column's name.
-pub(super) fn value(nth: usize, is_plain: bool, kind: &str, name: &str) -> String {
+/// The noted value with this number, as SQL of this type.
+pub(super) fn value(nth: usize, is_plain: bool, sql_type: &str) -> String {
     match is_plain {
-        true => format!("{NOTED}::{kind} AS {name}"),
-        false => format!("({NOTED}::jsonb ->> {nth}::integer)::{kind} AS {name}"),
+        true => format!("{NOTED}::{sql_type}"),
+        false => format!("({NOTED}::jsonb ->> {nth}::integer)::{sql_type}"),
     }
-}
-
-/// Whether the text of a value of this type is the same in each session, and means that value.
-pub(super) fn is_plain_text(kind: &str) -> bool {
-    let of = kind.split_once('(').map_or(kind, |(of, _)| of);
-    [
-        "bigint",
-        "boolean",
-        "character",
-        "character varying",
-        "integer",
-        "numeric",
-        "smallint",
-        "text",
-        "uuid",
-    ]
-    .contains(&of)
 }
 
 /// A SELECT of `(id, facility_id, first_at, last_at)` over the marks of one way.
@@ -88,8 +71,9 @@ fn instant(at: &str, kind: Option<&TimeKind>) -> String {
         Some(TimeKind::Utc) => format!("({at} AT TIME ZONE 'UTC'::text)"),
         Some(TimeKind::Zone(zone)) => format!("({at} AT TIME ZONE '{zone}'::text)"),
         Some(TimeKind::Local | TimeKind::Date) => format!(
-            "({at} AT TIME ZONE coalesce((SELECT z.name FROM server_zone z JOIN facilities f ON \
-             z.name = lower(f.timezone) WHERE f.id = facility_key.facility_id), 'UTC'::text))"
+            "({} AT TIME ZONE coalesce((SELECT z.name FROM server_zone z JOIN facilities f ON \
+             z.name = lower(f.timezone) WHERE f.id = facility_key.facility_id), 'UTC'::text))",
+            noon(at)
         ),
     }
 }
