@@ -135,9 +135,12 @@ pub async fn check(settings: &DatabaseSettings, sources: &SourcesSettings) -> Re
         .await?;
     let schema = Home::new(settings).schema(&mut connection).await?;
     let publications = notice::publications(&mut connection, &schema).await?;
-    let zones = zones::differing(&mut connection, sources)
-        .await
-        .map_err(|error| does_not_fit("sources.facilities", &error))?;
+    let zones = match zones::differing(&mut connection, sources).await {
+        Ok(zones) => zones,
+        Err(error) => {
+            return Err(misfit::error(&mut connection, sources, "sources.facilities", &error).await);
+        }
+    };
     let mut tx = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     sqlx::raw_sql("SAVEPOINT list").execute(&mut *tx).await?;
     let facilities = match facilities(&mut tx, sources).await {
