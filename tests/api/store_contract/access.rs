@@ -55,8 +55,8 @@ pub async fn entries_and_denials_are_deleted_by_their_age_alone(db: &dyn TestDb)
     assert_eq!(subjects(db).await.len(), 4, "none is a day old");
     assert_eq!(kept().await, ["no end", "to come"]);
     db.plain(&format!(
-        "INSERT INTO access_log (at_ms, actor, action, subject, detail) VALUES ({}, 'x', 'x', 'old', \
-         '{{}}')",
+        "INSERT INTO access_log (at_ms, actor, action, subject, detail) \
+         VALUES ({}, 'x', 'x', 'old', '{{}}')",
         day_ago_ms - 1
     ))
     .await;
