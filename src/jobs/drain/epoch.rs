@@ -230,8 +230,13 @@ impl Drain {
             self.changes.start_over();
             known.has_new_directory = true;
         }
-        if verdict == Verdict::Lost || (verdict != Verdict::Same && stores_watermarks) {
-            // Each snapshot gives this verdict until the next epoch has begun.
+        let begins_epoch = match verdict {
+            Verdict::Same => false,
+            Verdict::Lost | Verdict::Restarted => true,
+            Verdict::SetBack { .. } => stores_watermarks,
+        };
+        if begins_epoch {
+            // Each snapshot gives `Lost` until the next epoch has begun.
             known.is_lost |= verdict == Verdict::Lost;
             self.store.begin_epoch(&seen.epoch).await?;
             return Ok(true);
@@ -334,7 +339,7 @@ fn log_verdict(verdict: Verdict, was_found_before: bool) {
             "the database shows less than it did (a backup restored?); everything is proven anew"
         ),
         Verdict::Restarted => tracing::info!(
-            "the database's server was started anew: what was held is dropped and read again"
+            "the database's server was started anew, perhaps on other files: another epoch begins"
         ),
     }
 }
