@@ -7,6 +7,8 @@ pub struct CheckReport {
     pub compared: usize,
     /// Those that differ.
     pub differences: Vec<OtherFigure>,
+    /// The queries that failed, each with the reason.
+    pub failed: Vec<String>,
 }
 
 /// A figure that an owner's query has otherwise.
@@ -20,8 +22,8 @@ pub struct OtherFigure {
     pub date: String,
     /// `stock`, `deliveries` or `requests`.
     pub figure: String,
-    /// The query's figure.
-    pub theirs: i64,
+    /// The query's figure, as it gives it.
+    pub theirs: String,
     /// Ours, in the same snapshot; or the words why there is none.
     pub ours: Result<Option<i64>, &'static str>,
 }

@@ -116,11 +116,14 @@ fn sources(settings: &Settings) -> store::Result<&SourcesSettings> {
 /// # Errors
 /// The mapping does not fit the tables, or no service was started with it yet.
 async fn accept(settings: &Settings) -> store::Result<ExitCode> {
-    let changes = accept_sources(&settings.database, sources(settings)?).await?;
-    match changes.is_empty() {
+    let accepted = accept_sources(&settings.database, sources(settings)?).await?;
+    match accepted.changes.is_empty() {
         true => println!("nothing has changed in the mapped tables"),
-        false => changes.iter().for_each(|change| println!("accepted: {}", one_line(&change.text))),
+        false => {
+            accepted.changes.iter().for_each(|text| println!("accepted: {}", one_line(text)));
+        }
     }
+    accepted.notes.iter().for_each(|note| println!("to do: {}", one_line(note)));
     Ok(ExitCode::SUCCESS)
 }
 

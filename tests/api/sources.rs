@@ -6,6 +6,7 @@ mod facilities;
 mod figures;
 mod odd;
 mod odd_figures;
+mod own_types;
 mod owners_check;
 mod refusals;
 mod rights;

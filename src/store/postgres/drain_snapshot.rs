@@ -4,7 +4,7 @@ use jiff::civil::Date;
 use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{json, marks, server_registry::SnapshotAnswer, sources::Mapping};
+use super::{json, marks, server_registry::SnapshotAnswer, sources::notice::Noticing};
 use crate::{
     domain::summary::Key,
     store::{DrainSnapshot, OutboxCounters, Result, Triggers},
@@ -14,9 +14,9 @@ use crate::{
 pub(super) fn of_look(
     look: SnapshotAnswer,
     triggers: Triggers,
-    mapping: Option<&Mapping>,
+    noticing: Option<&Noticing>,
 ) -> Result<DrainSnapshot> {
-    let (marks, noticed) = marks::of_look(&look, mapping)?;
+    let (marks, noticed) = marks::of_look(&look, noticing)?;
     let row = &look.row;
     Ok(DrainSnapshot {
         at_ms: row.try_get("at_ms")?,

@@ -9,7 +9,7 @@ use super::{
     json,
     pool::{Borrowed, PrimaryPool},
     server_registry::SnapshotAnswer,
-    sources::Mapping,
+    sources::notice::Noticing,
 };
 use crate::store::{Mark, MarkKind, Marks, NoticedMarks, Result};
 
@@ -81,24 +81,23 @@ type Seen = (i64, String, Option<Uuid>, Option<i64>, Option<i64>, Option<Uuid>, 
 /// known what they lead to: then they are of every facility.
 pub(super) fn of_look(
     look: &SnapshotAnswer,
-    mapping: Option<&Mapping>,
+    noticing: Option<&Noticing>,
 ) -> Result<(Vec<Mark>, NoticedMarks)> {
     let seen: Vec<Seen> = json(&look.row, "marks")?;
     // Without a mapping nothing leads anywhere, and triggers that are left mark every facility.
-    let left_behind: bool = mapping.is_none() && look.row.try_get("has_noticed_rows")?;
+    let left_behind: bool = noticing.is_none() && look.row.try_get("has_noticed_rows")?;
     let has_spare = left_behind || look.row.try_get("has_spare_marks")?;
     let mut noticed = NoticedMarks { has_spare, ..NoticedMarks::default() };
-    let fits =
-        mapping.is_some_and(|mapping| mapping.noticing.fits(look.row.try_get("mapped_plan").ok()));
+    let fits = noticing.is_some_and(|noticing| noticing.fits(look.row.try_get("mapped_plan").ok()));
     let mut marks = Vec::with_capacity(seen.len());
     let mut kinds = HashMap::new();
     for (id, kind, facility_id, first, last, blood_bank_id, way) in seen {
         let kind = MarkKind::parse(&kind);
-        match (way, mapping) {
+        match (way, noticing) {
             (Some(_), Some(_)) if kind == MarkKind::Facility => noticed.of_facilities.push(id),
             // What triggers of another mapping note leads nowhere: nothing relies on it.
-            (Some(way), Some(mapping))
-                if !fits || look.resolved.is_some() && mapping.has_way(&way) =>
+            (Some(way), Some(noticing))
+                if !fits || look.resolved.is_some() && noticing.has_way(&way) =>
             {
                 kinds.insert(id, kind);
                 noticed.resolved.insert(id, Vec::new());

@@ -205,19 +205,21 @@ impl Store for PostgresStore {
     }
 
     async fn drain_snapshot(&self, limit: usize) -> Result<DrainSnapshot> {
-        let noticed = self.mapping.as_ref().map(|mapping| Noticed { resolve: mapping.resolve() });
+        let noticing = self.mapping.as_ref().map(Mapping::noticing_now);
+        let noticed = noticing.as_ref().map(|of| Noticed { resolve: of.resolve.as_deref() });
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let look = self.registry.drain_snapshot(limit, noticed).await?;
         if let Some(mapping) = &self.mapping {
             let is_superseded = mapping.latest.see(look.row.try_get("mapping_noted")?);
             self.registry.let_lead(!is_superseded);
+            mapping.follow_install(&self.pool, look.row.try_get("mapped_plan")?).await?;
         }
-        let triggers = triggers::see_look(&self.pool, &look.row, self.mapping.as_ref()).await?;
+        let triggers = triggers::see_look(&self.pool, &look.row, noticing.as_deref()).await?;
         self.statements.are_unwatched.store(triggers.sources_are_unwatched, Ordering::Relaxed);
         let stamp: Option<&str> = look.row.try_get("sources_stamp")?;
         let have_others: bool = look.row.try_get("sources_have_others")?;
         self.trusted.see(&triggers, stamp.unwrap_or_default(), have_others);
-        drain_snapshot::of_look(look, triggers, self.mapping.as_ref())
+        drain_snapshot::of_look(look, triggers, noticing.as_deref())
     }
 
     fn is_superseded(&self) -> bool {

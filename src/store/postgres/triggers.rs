@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 use super::{
     json,
     pool::PrimaryPool,
-    sources::{Mapping, SourceStatements},
+    sources::{Mapping, SourceStatements, notice::Noticing},
 };
 use crate::store::{Result, TriggerOff, Triggers};
 
@@ -21,9 +21,9 @@ const INSTALL: &str = "facility-summary adopt install";
 pub(super) async fn see_look(
     pool: &PrimaryPool,
     row: &PgRow,
-    mapping: Option<&Mapping>,
+    noticing: Option<&Noticing>,
 ) -> Result<Triggers> {
-    let mut triggers = of_look(row, mapping)?;
+    let mut triggers = of_look(row, noticing)?;
     if pool.meaning().see(row.try_get("mapped_now")?) && triggers.are_trusted() {
         note(pool, None).await?;
         triggers.seen = None;
@@ -31,7 +31,7 @@ pub(super) async fn see_look(
     Ok(triggers)
 }
 
-fn of_look(row: &PgRow, mapping: Option<&Mapping>) -> Result<Triggers> {
+fn of_look(row: &PgRow, noticing: Option<&Noticing>) -> Result<Triggers> {
     let mut triggers = Triggers {
         off: off(row, "triggers_off")?,
         fingerprint: row.try_get("triggers_now")?,
@@ -39,8 +39,8 @@ fn of_look(row: &PgRow, mapping: Option<&Mapping>) -> Result<Triggers> {
         sources_are_unwatched: false,
         remedy: row.try_get("remedy")?,
     };
-    let Some(mapping) = mapping else { return Ok(triggers) };
-    let watched = mapping.noticing.judge(row.try_get("mapped_plan")?, off(row, "mapped_off")?);
+    let Some(noticing) = noticing else { return Ok(triggers) };
+    let watched = noticing.judge(row.try_get("mapped_plan")?, off(row, "mapped_off")?);
     triggers.sources_are_unwatched = !watched.are_noticed;
     if watched.are_noticed {
         let now: &str = row.try_get("mapped_now")?;
@@ -79,7 +79,8 @@ pub(super) async fn see(
     let row = sqlx::query("SELECT off::text AS off, mapped_plan FROM fleet, mapped_triggers")
         .fetch_one(connection)
         .await?;
-    let watched = mapping.noticing.judge(row.try_get("mapped_plan")?, off(&row, "off")?);
+    let noticing = mapping.noticing.load();
+    let watched = noticing.judge(row.try_get("mapped_plan")?, off(&row, "off")?);
     statements.are_unwatched.store(!watched.are_noticed, Ordering::Relaxed);
     Ok(())
 }

@@ -57,7 +57,7 @@ pub async fn remove(settings: &Settings) -> store::Result<ExitCode> {
 }
 
 fn of_installed(installed: &Installed) -> String {
-    let Installed { made, watched, of_everybody, unlogged, schema, role } = installed;
+    let Installed { made, watched, of_everybody, unlogged, notes, schema, role } = installed;
     let mut lines: Vec<String> = match made.is_empty() {
         true => vec!["Everything is there already; nothing was made.".into()],
         false => made.iter().map(|step| format!("made: {step}")).collect(),
@@ -67,6 +67,7 @@ fn of_installed(installed: &Installed) -> String {
         lines.push(format!("Each change of {table} counts for every facility: {why}."));
     }
     lines.extend(unlogged.iter().map(|table| format!("Warning: {table} {UNLOGGED}.")));
+    lines.extend(notes.iter().map(|words| format!("Note: {words}.")));
     lines.push(format!("The role {role} serves, with the schema {schema}."));
     lines_of(&lines)
 }

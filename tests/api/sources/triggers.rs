@@ -4,6 +4,8 @@
 
 mod elsewhere;
 mod install;
+mod keys;
+mod owners;
 mod partitions;
 mod passed_by;
 mod snapshot;

@@ -4,6 +4,7 @@
 pub mod check;
 mod figures;
 pub mod guess;
+mod keys;
 mod latest;
 mod lists;
 mod mapping;
@@ -36,10 +37,14 @@ pub(super) async fn changes(
     if let Some(change) = mapping.latest.change(&mut *connection).await? {
         return Ok(vec![change]);
     }
-    match shape::Shape::stored(&mut *connection).await? {
-        Some(shape) => shape.changes(connection).await,
-        None => Ok(Vec::new()),
-    }
+    let mut changes = match shape::Shape::stored(&mut *connection).await? {
+        Some(shape) => shape.changes(&mut *connection).await?,
+        None => Vec::new(),
+    };
+    changes.extend(mapping.left());
+    let owners = notice::may_not_part(connection).await?;
+    changes.extend(owners.into_iter().map(|text| SourceChange { text, breaks: false }));
+    Ok(changes)
 }
 
 /// What cannot be known of these sources: how old the tables of other servers are.

@@ -42,7 +42,7 @@ fn psql(url: &str, script: &str) {
 
 /// A database of a hospital, owned by the superuser; the role that is to serve, which may do
 /// nothing; and the launches of both.
-async fn of_two_roles() -> (Launch, Launch, Outside, String) {
+pub(super) async fn of_two_roles() -> (Launch, Launch, Outside, String) {
     let (serves, mut sql, role) = owned().await;
     let database = serves.database_url().rsplit('/').next().expect("a path").to_owned();
     sql.run(format!(

@@ -14,6 +14,8 @@ pub(super) struct Table {
     pub kind: String,
     /// Whether it, or a part of it, is emptied by a crash of the server.
     pub is_unlogged: bool,
+    /// A part of it that is a foreign table.
+    pub foreign_part: Option<String>,
     /// The type of each column, as SQL names it.
     pub types: BTreeMap<String, String>,
     /// The columns of each unique key that holds for all rows.
@@ -27,6 +29,12 @@ const LOOK: &str = "
                 JOIN pg_inherits below ON below.inhparent = part.rel)
             SELECT coalesce(bool_or(p.relpersistence = 'u'::\"char\"), false) FROM part
             JOIN pg_class p ON p.oid = part.rel) AS is_unlogged,
+           (WITH RECURSIVE part AS (
+                SELECT below.inhrelid AS rel FROM pg_inherits below WHERE below.inhparent = c.oid
+                UNION SELECT below.inhrelid FROM part
+                JOIN pg_inherits below ON below.inhparent = part.rel)
+            SELECT p.oid::regclass::text FROM part JOIN pg_class p ON p.oid = part.rel
+            WHERE p.relkind = 'f'::\"char\" ORDER BY 1 LIMIT 1) AS foreign_part,
            (SELECT coalesce(pg_catalog.jsonb_object_agg(a.attname::text, \
                     format_type(a.atttypid, a.atttypmod)), '{}'::jsonb)
               FROM pg_attribute a
@@ -57,7 +65,9 @@ pub(super) async fn look_up(
             let name = TableName { schema: row.try_get("schema_name")?, name: row.try_get("tab")? };
             let keys = json(row, "keys")?;
             let (kind, is_unlogged) = (row.try_get("kind")?, row.try_get("is_unlogged")?);
-            Ok((name, Table { kind, is_unlogged, types: json(row, "types")?, keys }))
+            let foreign_part = row.try_get("foreign_part")?;
+            let types = json(row, "types")?;
+            Ok((name, Table { kind, is_unlogged, foreign_part, types, keys }))
         })
         .collect()
 }
@@ -66,7 +76,14 @@ impl Table {
     /// Why triggers cannot watch it: words that end "triggers cannot notice what changes …".
     pub fn why_not(&self, name: &TableName) -> Option<String> {
         let what = match self.kind.as_str() {
-            "r" | "p" => return None,
+            "r" | "p" => {
+                let part = self.foreign_part.as_ref()?;
+                return Some(format!(
+                    "in {}.{}, since its part {part} is a foreign table: its rows are on another \
+                     server",
+                    name.schema, name.name
+                ));
+            }
             "" => "which does not exist",
             "v" => "which is a view: name the tables that it reads",
             "m" => "which is a materialized view: name the tables that it reads",

@@ -9,7 +9,7 @@ use super::script::{Parties, Step, as_role, as_user};
 use crate::{
     config::sources::SourcesSettings,
     store::{
-        Result,
+        Result, StoreError,
         postgres::{
             home::quoted,
             session::BEGIN,
@@ -66,7 +66,7 @@ pub(super) async fn missing(
         sqlx::raw_sql(AssertSqlSafe(make))
             .execute(&mut *tx)
             .await
-            .map_err(|error| does_not_fit(&name, &error))?;
+            .map_err(|error| probe_failed(&name, &error, &parties.user))?;
         let columns: Vec<Column> = sqlx::query_as(MISSING)
             .bind("pg_temp.facility_summary_probe")
             .bind(&parties.role)
@@ -103,6 +103,22 @@ pub(super) async fn missing(
     all.push(record(parties, &schemas, &missing));
     let comment = format!("The role {} may read the mapped columns.", parties.role);
     Ok(vec![Step::new(comment, all.join("\n"))])
+}
+
+/// Why the view could not be made: the mapping, or the right to make one.
+fn probe_failed(name: &str, error: &sqlx::Error, user: &str) -> StoreError {
+    let of_temporary = error.as_database_error().is_some_and(|error| {
+        error.code().as_deref() == Some("42501") && error.message().contains("temporary")
+    });
+    match of_temporary {
+        true => StoreError::Mapping(format!(
+            "{}: install finds the columns of the mapping by a temporary view, which is rolled \
+             back: GRANT TEMPORARY ON DATABASE … TO {}; nothing was made",
+            error,
+            quoted(user)
+        )),
+        false => does_not_fit(name, error),
+    }
 }
 
 /// Records what is granted, in one transaction with it. `home` is the table itself: where it is

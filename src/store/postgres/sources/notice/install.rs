@@ -4,7 +4,7 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{
-    Plan, grants, in_the_way,
+    Plan, grants, in_the_way, owners,
     script::{self, Parties, Step},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
             home::{Home, quoted},
             migrate,
             session::BEGIN,
-            sources::mapping,
+            sources::{keys, mapping},
         },
     },
 };
@@ -32,11 +32,16 @@ pub struct Installed {
     pub of_everybody: Vec<(String, String)>,
     /// Tables that a crash of the server empties.
     pub unlogged: Vec<String>,
+    /// What else its user should know.
+    pub notes: Vec<String>,
     /// The schema.
     pub schema: String,
     /// The role that serves.
     pub role: String,
 }
+
+/// How the step begins that makes the schema.
+const SCHEMA: &str = "The schema";
 
 /// A connection, and what is to be made over it.
 struct Site {
@@ -94,6 +99,9 @@ impl Site {
         if !there {
             return Ok(false);
         }
+        if !owners::may_not_part(&mut self.connection).await?.is_empty() {
+            return Ok(false);
+        }
         Ok(sqlx::query_scalar(
             "SELECT coalesce(mapped_plan = $1::text, false) AND off = '[]'::jsonb AND NOT EXISTS \
              (SELECT 1 FROM mapped_trigger WHERE event <> 'row' AND wrong IS NULL AND NOT EXISTS \
@@ -129,26 +137,35 @@ impl Site {
         let Parties { schema, role, .. } = &self.parties;
         Ok((!exists).then(|| {
             Step::new(
-                format!("The schema {schema}, in which everything of the service lies."),
+                format!("{SCHEMA} {schema}, in which everything of the service lies."),
                 format!("CREATE SCHEMA {} AUTHORIZATION {};", quoted(schema), quoted(role)),
             )
         }))
     }
 
-    /// The table of keys, if it is missing.
+    /// The table of keys, if it is missing; or another type for them, where the owner has changed
+    /// that.
     async fn keys(&mut self, sources: &SourcesSettings) -> Result<Option<Step>> {
+        let (connection, source) = (&mut self.connection, &sources.facilities);
         let exists: bool = sqlx::query_scalar("SELECT to_regclass('facility_key') IS NOT NULL")
-            .fetch_one(&mut self.connection)
+            .fetch_one(&mut *connection)
             .await?;
-        let make = mapping::keys_statement(&sources.facilities);
+        let (comment, sql) = match exists {
+            false => (
+                "The key of each facility.".to_owned(),
+                format!("{};", keys::statement(connection, source).await?),
+            ),
+            true => {
+                mapping::refuse_other_facilities(connection, source).await?;
+                let Some(change) = keys::change(connection, source).await? else {
+                    return Ok(None);
+                };
+                (format!("Another type: {}.", change.words), change.sql)
+            }
+        };
         let (begin, end) = (script::as_role(&self.parties), script::as_user(&self.parties));
         let path = format!("SET LOCAL search_path = {}, pg_temp;", quoted(&self.parties.schema));
-        Ok((!exists).then(|| {
-            Step::new(
-                "The key of each facility, in its own type.",
-                format!("{path}\n{begin}\n{make};{end}"),
-            )
-        }))
+        Ok(Some(Step::new(comment, format!("{path}\n{begin}\n{sql}{end}"))))
     }
 }
 
@@ -201,17 +218,20 @@ pub async fn install(
     let grants = grants::missing(&mut site.connection, sources, &site.parties).await?;
     site.run(&grants, &mut made).await?;
     site.migrate().await?;
+    let keys: Vec<Step> = site.keys(sources).await?.into_iter().collect();
+    site.run(&keys, &mut made).await?;
     if !site.is_whole().await? {
-        let mut steps: Vec<Step> = site.keys(sources).await?.into_iter().collect();
-        steps.extend(script::triggers(&mut site.connection, &site.plan, &site.parties).await?);
+        let steps = script::triggers(&mut site.connection, &site.plan, &site.parties).await?;
         site.run(&steps, &mut made).await?;
     }
+    let notes = owners::may_not_dump(&mut site.connection, &site.plan, &site.parties).await?;
     let everybody = site.plan.everybody.iter();
     Ok(Installed {
         made,
         watched: site.plan.watches.keys().map(ToString::to_string).collect(),
         of_everybody: everybody.map(|(table, why)| (table.to_string(), why.clone())).collect(),
         unlogged: site.plan.unlogged,
+        notes,
         schema: site.parties.schema,
         role: site.parties.role,
     })
@@ -246,6 +266,8 @@ pub async fn print(
     }
     steps.extend(site.keys(sources).await?);
     steps.extend(script::triggers(&mut site.connection, &site.plan, &site.parties).await?);
+    let notes = owners::may_not_dump(&mut site.connection, &site.plan, &site.parties).await?;
+    steps.extend(notes.into_iter().map(|words| Step::new(format!("Note: {words}."), "")));
     Ok(super::printed(&steps))
 }
 
@@ -284,6 +306,11 @@ pub(super) fn failed(comment: &str, error: sqlx::Error) -> StoreError {
         Some("55P03") => {
             "another transaction has held a lock on one of the tables for more than 2 seconds \
              (pg_stat_activity shows which); nothing was made: run this again when it has ended"
+        }
+        Some("42501") if comment.starts_with(SCHEMA) => {
+            "the right to make a schema is missing: GRANT CREATE ON DATABASE … to this role, or \
+             let the owner of the database run CREATE SCHEMA … AUTHORIZATION the role that serves; \
+             nothing was made"
         }
         Some("42501") => {
             "triggers are made by the owner of the tables, or by a superuser: name such a role in \
