@@ -18,6 +18,7 @@ use crate::{
         postgres::{
             home::DEFAULT,
             move_schema::{Moved, move_schema},
+            plain,
         },
     },
     telemetry::{self, Output},
@@ -375,7 +376,8 @@ async fn owners_check(core: &Core) -> Result<bool, Failure> {
         counted(report.compared as u64, "figure", "figures"),
         report.differences.len()
     );
-    Ok(report.differences.is_empty())
+    report.failed.iter().for_each(|failure| println!("{}", plain::one_line(failure)));
+    Ok(report.differences.is_empty() && report.failed.is_empty())
 }
 
 async fn load(settings: Settings, args: import::ImportArgs) -> Result<ExitCode, Failure> {
