@@ -134,7 +134,8 @@ async fn keys_of_another_kind_are_followed_once_they_are_accepted() {
     for (before, kind, after, key, kept) in [
         ("", "text", "INSERT INTO public.clinic VALUES ('A7', 'Seven')", "A7", "text"),
         (
-            "DELETE FROM public.clinic WHERE code = 'A7'; DELETE FROM public.unit WHERE code = 'A7'",
+            "DELETE FROM public.clinic WHERE code = 'A7'; DELETE FROM public.unit WHERE code = \
+             'A7'",
             "integer",
             "INSERT INTO public.clinic VALUES (8, 'Eight')",
             "8",
