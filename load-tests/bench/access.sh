@@ -17,7 +17,7 @@ measure_access() {
     DATABASE_URL=$url "$service" generate --facilities 1000 --days 1 >"$folder/generate.log" 2>&1
     DATABASE_URL=$url "$service" rebuild --days 1 >/dev/null 2>&1
     local key
-    key=$(DATABASE_URL=$url "$service" key add --role viewer --name bench 2>/dev/null)
+    key=$(DATABASE_URL=$url "$service" key add --role viewer --all-facilities --name bench 2>/dev/null)
     start_service "$url"
     local open_pid=$service_pid open_address=$address
     paths 1000 1 >"$folder/access.paths"

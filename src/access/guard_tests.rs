@@ -3,8 +3,9 @@
 use super::*;
 use crate::{
     access::{
-        denials::{self, DenialWish},
-        key_ring::{self, Actor, KeyWish},
+        audit::Actor,
+        denials::{self, DenialWish, TokenName},
+        key_ring::{self, KeyWish},
     },
     cache::memory::Memory,
     config::{DatabaseSettings, auth::AuthSettings},
@@ -21,7 +22,8 @@ async fn guard(folder: &tempfile::TempDir) -> Arc<Guard> {
     let directory = Arc::new(Directory::new(memory, false));
     let tokens = Arc::new(Tokens::open(&AuthSettings::default()).unwrap());
     let metrics = Arc::new(Metrics::new().unwrap());
-    Arc::new(Guard::new(store, directory, Arc::new(Clock::new()), tokens, metrics))
+    let (clock, browsers) = (Arc::new(Clock::new()), Browsers::of(&AuthSettings::default()));
+    Arc::new(Guard::new(store, directory, clock, tokens, metrics, browsers))
 }
 
 fn by() -> Actor {

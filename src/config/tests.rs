@@ -58,8 +58,7 @@ fn paths(path: String, value: config::Value) -> Vec<String> {
 #[test]
 fn the_example_shows_the_defaults_and_sets_nothing() {
     let mut defaults = Settings::default();
-    // Settings without a default of their own: the example shows the value that the default mode
-    // gives, or a made-up one.
+    // Settings without a default of their own: the example shows the mode's, or a made-up one.
     defaults.freshness.max_age_seconds = Some(defaults.freshness.max_age().as_secs());
     defaults.rebuild.cron = defaults.rebuild_cron().map(str::to_owned);
     defaults.redis.url = Some("redis://127.0.0.1:6379".into());
@@ -68,7 +67,6 @@ fn the_example_shows_the_defaults_and_sets_nothing() {
     defaults.server.tls_key = Some("/etc/facility-summary/tls.key".into());
     defaults.server.trusted_proxies = Some("10.0.0.7, 10.1.0.0/16".into());
     defaults.server.cors_origins = Some("https://board.example".into());
-    defaults.auth.public_url = Some("https://summary.example".into());
     defaults.database.schema = Some("facility_summary".into());
     defaults.auth.sign_in = Some(Switch::On);
     defaults.auth.public_url = Some("https://summary.example".into());

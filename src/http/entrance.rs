@@ -160,9 +160,9 @@ async fn admit(
         }
         _ => {}
     }
-    let counted = |(denial, problem): Refused| {
-        guard.count_denied(denial.kind());
-        problem
+    let counted = |refused: Refused| {
+        guard.count_denied(refused.denial.kind());
+        refused.problem()
     };
     let sent = match Sent::of(request.headers()) {
         Ok(sent) => sent,
@@ -218,8 +218,12 @@ struct Sent<'a> {
     is_cookie: bool,
 }
 
-/// Why there is no access, and what the client is told.
-type Refused = (Denial, Problem);
+/// Why there is no access.
+#[derive(Clone, Copy)]
+struct Refused {
+    denial: Denial,
+    is_cookie: bool,
+}
 
 impl<'a> Sent<'a> {
     fn of(headers: &'a HeaderMap) -> Result<Self, Refused> {
@@ -250,21 +254,28 @@ impl<'a> Sent<'a> {
                 Ok(Sent { credential, is_cookie: true })
             }
             cookies::Sent::One(_) | cookies::Sent::Several => {
-                Err((Denial::Invalid, session_over()))
+                Err(Refused { denial: Denial::Invalid, is_cookie: true })
             }
         }
     }
 
     fn denied(self, denial: Denial) -> Refused {
-        match denial {
-            Denial::Missing | Denial::Invalid if self.is_cookie => (denial, session_over()),
-            denial => refused(denial),
-        }
+        Refused { denial, is_cookie: self.is_cookie }
     }
 }
 
 fn refused(denial: Denial) -> Refused {
-    (denial, denied(denial))
+    Refused { denial, is_cookie: false }
+}
+
+impl Refused {
+    /// What the client is told.
+    fn problem(self) -> Problem {
+        match self.denial {
+            Denial::Missing | Denial::Invalid if self.is_cookie => session_over(),
+            denial => denied(denial),
+        }
+    }
 }
 
 fn session_over() -> Problem {

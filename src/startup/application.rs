@@ -77,11 +77,8 @@ impl Application {
         let listeners = Listeners::bind(&settings.server)?;
         let address = listeners.address()?;
         let mut core = Core::open_server(settings.clone()).await?;
-        let serving = if settings.database.is_postgres() {
-            None
-        } else {
-            Some(server_lock::claim(&settings.database)?)
-        };
+        let is_sqlite = !settings.database.is_postgres();
+        let serving = is_sqlite.then(|| server_lock::claim(&settings.database)).transpose()?;
         let shared = core.replica.as_ref().map(|replica| replica.leases.clone());
         let redis = core.replica.as_ref().map(|replica| replica.link.clone());
         let coalescer =

@@ -156,7 +156,7 @@ pub trait AccessStore {
         before: i64,
         limit: usize,
     ) -> Result<Vec<AuditEntry>>;
-    /// Deletes entries of the audit log that are older than `before_ms`, keys, denials and sessions that
-    /// ended before it.
+    /// Deletes entries of the audit log that are older than `before_ms`, and keys, denials and
+    /// sessions that ended before it.
     async fn prune_access(&self, before_ms: i64) -> Result<()>;
 }

@@ -28,8 +28,8 @@ pub struct Removal {
     pub last_counted: Option<LastCounted>,
 }
 
-/// Where a removed entity was, and counted: the facility, and the instant that gives the day; `None`
-/// for today's stock.
+/// Where a removed entity was, and counted: the facility, and the instant that gives the day;
+/// `None` for today's stock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastCounted {
     /// The facility.

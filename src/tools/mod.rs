@@ -1,6 +1,7 @@
 //! The commands other than `serve`. Each works through the same store and service as the server.
 
 pub mod adopt;
+pub mod audit;
 pub mod demo_events;
 pub mod denials;
 pub mod estimate;

@@ -6,8 +6,9 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 
 use facility_summary::{
     access::{
-        Guard,
-        key_ring::{self, Actor, KeyWish},
+        Browsers, Guard,
+        audit::Actor,
+        key_ring::{self, KeyWish},
         tokens::{
             Tokens,
             mint::{Mint, mint},
@@ -58,7 +59,8 @@ async fn the_cost_of_a_credential_that_is_remembered() {
     let tokens = Arc::new(Tokens::open(auth).unwrap());
     let (store, directory) = (core.store.clone(), core.directory.clone());
     let (clock, metrics) = (core.clock.clone(), core.metrics.clone());
-    let guard = Arc::new(Guard::new(store, directory, clock, tokens, metrics));
+    let browsers = Browsers::of(auth);
+    let guard = Arc::new(Guard::new(store, directory, clock, tokens, metrics, browsers));
     let wish = KeyWish {
         name: "the measurement".into(),
         role: Role::Viewer,

@@ -47,20 +47,7 @@ impl State {
             None => self.version,
             Some(ids) => ids.iter().map(share).fold(0, u64::wrapping_add),
         };
-        let (start, asked_version) = match &query.cursor {
-            None => (None, now_version),
-            Some(DayCursor::At { version, figure, id, name, .. }) => {
-                let named = Arc::new(Named { name: name.clone(), id: *id });
-                (Some(Place { figure: *figure, named }), *version)
-            }
-            Some(DayCursor::From(id)) => {
-                // One that the reader may not see is answered as one that does not exist: where it
-                // stands would tell its figures.
-                let is_asked_for = query.facilities.as_ref().is_none_or(|ids| ids.contains(id));
-                let member = self.members.get(id).filter(|_| is_asked_for).ok_or(UnknownCursor)?;
-                (Some(self.place_of(query, member).ok_or(UnknownCursor)?), now_version)
-            }
-        };
+        let (start, asked_version) = self.start(query, now_version)?;
         let since = match of_own {
             None => self.log.since(asked_version, now_version),
             Some(ids) => {
@@ -110,6 +97,28 @@ impl State {
             name: place.named.name.clone(),
         });
         Ok(Picked { items, totals: self.totals_of(query), next, version })
+    }
+
+    /// Where the page begins, and in the order of which version.
+    fn start(
+        &self,
+        query: &DayQuery,
+        now_version: u64,
+    ) -> Result<(Option<Place>, u64), UnknownCursor> {
+        Ok(match &query.cursor {
+            None => (None, now_version),
+            Some(DayCursor::At { version, figure, id, name, .. }) => {
+                let named = Arc::new(Named { name: name.clone(), id: *id });
+                (Some(Place { figure: *figure, named }), *version)
+            }
+            Some(DayCursor::From(id)) => {
+                // One that the reader may not see is answered as one that does not exist: where it
+                // stands would tell its figures.
+                let is_asked_for = query.facilities.as_ref().is_none_or(|ids| ids.contains(id));
+                let member = self.members.get(id).filter(|_| is_asked_for).ok_or(UnknownCursor)?;
+                (Some(self.place_of(query, member).ok_or(UnknownCursor)?), now_version)
+            }
+        })
     }
 
     fn place_of(&self, query: &DayQuery, member: &Member) -> Option<Place> {

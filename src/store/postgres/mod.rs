@@ -107,12 +107,8 @@ impl PostgresStore {
         triggers::see(&mut connection, mapping.as_ref(), &statements).await?;
         drop(connection);
         let timeout = Duration::from_millis(settings.acquire_timeout_ms);
-        let registry = ServerRegistry::new(
-            connect::options(settings, &settings.url)?,
-            home,
-            timeout,
-            pool.liveness(),
-        );
+        let options = connect::options(settings, &settings.url)?;
+        let registry = ServerRegistry::new(options, home, timeout, pool.liveness());
         Ok(PostgresStore {
             _stays_filled: pool.stay_filled(),
             pool,

@@ -233,6 +233,8 @@ fn no_statement_changes_an_entry_and_only_their_age_ends_them() {
         lines_about_the_log(&root.join(folder), &mut found);
     }
     assert!(found.len() > 10, "{found:?}");
+    // This one has the trigger that refuses changes.
+    found.retain(|(file, _)| !file.ends_with("0018_audit_log.sql"));
     for (file, line) in &found {
         let is_known = [
             "INSERT INTO access_log ",

@@ -171,8 +171,8 @@ on_both_stores! {
             let (status, answer) = posted(&service, &operator, &events).await;
             assert_eq!(status, 200, "a retry learns what it did: {answer}");
         }
-        for events in [vec![under_way(theirs, other.facility)], vec![removed("distribution", theirs)]]
-        {
+        let ended = removed("distribution", theirs);
+        for events in [vec![under_way(theirs, other.facility)], vec![ended]] {
             let (status, answer) = posted(&service, &others, &events).await;
             assert_eq!(status, 200, "{answer}");
         }

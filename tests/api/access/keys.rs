@@ -43,7 +43,7 @@ on_both_stores! {
 #[tokio::test]
 async fn a_key_that_ends_is_refused_from_then_on() {
     let launch = Service::on_sqlite().env("FACILITY_SUMMARY__AUTH__SIGN_IN", "on");
-    let end = crate::steps::instant(crate::steps::now_ms() + 4_000);
+    let end = crate::steps::instant(crate::steps::now_ms() + 10_000);
     let short =
         added(&launch, &["--role=viewer", "--all-facilities", "--name=short", "--expires", &end])
             .await;

@@ -91,7 +91,9 @@ async fn the_code_of_one_replica_counts_on_another_and_ends_with_the_first_key_o
         let (service, code) = closed(launch).await;
         match words.is_empty() {
             true => {
-                let key = added(service.launch(), &["--role", "viewer", "--name", "x"]).await;
+                let key =
+                    added(service.launch(), &["--role=viewer", "--all-facilities", "--name=x"])
+                        .await;
                 assert_eq!(get_as(&service, &key, "/v1/auth/me").await.0, 200);
                 let id = key.split('_').nth(1).unwrap();
                 let revoked = service.launch().run(&["key", "revoke", id]).await;

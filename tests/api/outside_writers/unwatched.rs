@@ -217,7 +217,9 @@ async fn triggers_that_a_restore_has_enabled_for_ordinary_writers_only_are_named
     })
     .await;
     let expected = "blood_banks: mark_row, mark_truncate enabled otherwise; SELECT \
-                    facility_summary.watch_sources() puts it right";
+                    facility_summary.watch_sources() puts it right; ALTER TABLE … ENABLE TRIGGER \
+                    ALL leaves triggers so, of which each row that is written costs the writer \
+                    more until then";
     assert_eq!(ready(&service).await.1["remedy"], expected);
     sql.run("SELECT facility_summary.watch_sources()").await;
     wait_until("the service is ready", async || ready(&service).await.0 == "ready").await;

@@ -54,10 +54,15 @@ pub async fn entries_and_denials_are_deleted_by_their_age_alone(db: &dyn TestDb)
     store.prune_access(day_ago_ms).await.unwrap();
     assert_eq!(subjects(db).await.len(), 4, "none is a day old");
     assert_eq!(kept().await, ["no end", "to come"]);
-    db.plain(&format!("UPDATE access_log SET at_ms = {} WHERE subject = 'one'", day_ago_ms - 1))
-        .await;
+    db.plain(&format!(
+        "INSERT INTO access_log (at_ms, actor, action, subject, detail) \
+         VALUES ({}, 'x', 'x', 'old', '{{}}')",
+        day_ago_ms - 1
+    ))
+    .await;
+    assert_eq!(subjects(db).await, ["old", "no end", "to come", "over", "one"]);
     store.prune_access(day_ago_ms).await.unwrap();
-    assert_eq!(subjects(db).await, ["no end", "to come", "over"]);
+    assert_eq!(subjects(db).await, ["no end", "to come", "over", "one"]);
 }
 
 pub async fn a_denial_comes_back_as_it_was_stored_and_raises_the_access_version(db: &dyn TestDb) {
