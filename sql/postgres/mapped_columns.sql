@@ -1,7 +1,11 @@
 -- The columns of the tables with these ids ($1) or names ($2), whether this role may read each, and whether row-level security may hide rows of the table from it.
 SELECT c.oid::bigint AS table_id, pg_catalog.concat_ws('.'::text, pg_catalog.quote_ident(n.nspname::text), pg_catalog.quote_ident(c.relname::text)) AS table_name,
        a.attnum AS number, a.attname::text AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name,
-       ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = a.atttypid ORDER BY e.enumsortorder) AS labels,
+       ARRAY(WITH RECURSIVE made_of AS (
+                 SELECT a.atttypid AS oid
+                 UNION
+                 SELECT pg_catalog.unnest(ARRAY[t.typbasetype, t.typelem]) FROM made_of JOIN pg_type t ON t.oid = made_of.oid)
+             SELECT e.enumlabel::text FROM made_of JOIN pg_enum e ON e.enumtypid = made_of.oid ORDER BY e.enumtypid, e.enumsortorder) AS labels,
        pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'::text) AS may_be_read,
        pg_catalog.row_security_active(c.oid) AS hides_rows
 FROM pg_class c

@@ -174,9 +174,10 @@ fn dependencies(app: &AppState) -> Vec<Dependency> {
     // Only while it fails, and neither the database nor the mapped tables explain it.
     if let Some(class) = app.drain.failing.class().filter(|_| !is_explained) {
         let remedy = "nothing is proven, and answers grow old, while the job drain fails: its log \
-                      entries say at what; where a right is missing, the service's role needs \
-                      SELECT, INSERT, UPDATE and DELETE on all of its tables, and no row-level \
-                      security";
+                      entries say at what; where a mapped column has another type (see sources), \
+                      run facility-summary adopt accept; where a right is missing, the service's \
+                      role needs SELECT, INSERT, UPDATE and DELETE on all of its tables, and no \
+                      row-level security";
         all.push(Dependency { remedy: Some(remedy.into()), ..named("drain", Some(class)) });
     }
     all.extend(certificate(app));

@@ -7,6 +7,8 @@ pub struct CheckReport {
     pub compared: usize,
     /// Those that differ.
     pub differences: Vec<OtherFigure>,
+    /// The queries that failed, each with the reason.
+    pub failed: Vec<String>,
 }
 
 /// A figure that an owner's query has otherwise.

@@ -121,13 +121,15 @@ async fn accept(settings: &Settings) -> store::Result<ExitCode> {
         let texts: Vec<&str> = changes.iter().map(|change| &*change.text).collect();
         actor().note("mapping.accepted", "sources", serde_json::json!({"changes": texts}))
     };
-    let changes = accept_sources(&settings.database, sources(settings)?, note).await?;
+    let accepted = accept_sources(&settings.database, sources(settings)?, note).await?;
+    let changes = accepted.changes;
     if changes.is_empty() {
         println!("nothing has changed in the mapped tables");
     } else {
         audit::log(&note(&changes));
         changes.iter().for_each(|change| println!("accepted: {}", one_line(&change.text)));
     }
+    accepted.notes.iter().for_each(|note| println!("to do: {}", one_line(note)));
     Ok(ExitCode::SUCCESS)
 }
 

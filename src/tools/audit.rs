@@ -8,7 +8,7 @@ use crate::{
     domain::summary::KnownFigures,
     jobs::{owners_check, rebuild::Extent},
     startup::Core,
-    store::Difference,
+    store::{Difference, postgres::plain},
 };
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -90,5 +90,6 @@ async fn owners_check(core: &Core) -> Result<bool, Failure> {
         counted(report.compared as u64, "figure", "figures"),
         report.differences.len()
     );
-    Ok(report.differences.is_empty())
+    report.failed.iter().for_each(|failure| println!("{}", plain::one_line(failure)));
+    Ok(report.differences.is_empty() && report.failed.is_empty())
 }

@@ -7,6 +7,7 @@ mod figures;
 mod fractions;
 mod odd;
 mod odd_figures;
+mod own_types;
 mod owners_check;
 mod refusals;
 mod rights;

@@ -66,7 +66,8 @@ pub async fn remove(settings: &Settings) -> store::Result<ExitCode> {
 }
 
 fn of_installed(installed: &Installed) -> String {
-    let Installed { made, watched, of_everybody, of_merges, unlogged, schema, role } = installed;
+    let Installed { made, watched, of_everybody, of_merges, unlogged, notes, schema, role } =
+        installed;
     let mut lines: Vec<String> = match made.is_empty() {
         true => vec!["Everything is there already; nothing was made.".into()],
         false => made.iter().map(|step| format!("made: {step}")).collect(),
@@ -77,6 +78,7 @@ fn of_installed(installed: &Installed) -> String {
     }
     lines.extend(of_merges.iter().map(|table| format!("Each MERGE into {table} {MERGES}.")));
     lines.extend(unlogged.iter().map(|table| format!("Warning: {table} {UNLOGGED}.")));
+    lines.extend(notes.iter().map(|words| format!("Note: {words}.")));
     lines.push(format!("The role {role} serves, with the schema {schema}."));
     lines_of(&lines)
 }

@@ -5,8 +5,10 @@
 mod elsewhere;
 mod enabled_all;
 mod install;
+mod keys;
 mod moved;
 mod outer;
+mod owners;
 mod partitions;
 mod passed_by;
 mod removal;

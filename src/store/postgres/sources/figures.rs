@@ -107,18 +107,30 @@ pub(super) const KEY: &str =
 pub(super) fn differing(source: &FacilitySource, of_some: bool, key_type: &str) -> String {
     let FacilitySource { from, key, name, timezone, .. } = source;
     let condition = condition(source.r#where.as_deref());
-    let (some_keys, some_ids) = match (of_some, key_type) {
-        (false, _) => (String::new(), ""),
-        (true, "uuid") => {
-            (format!(" AND ({key}) = ANY ($1::uuid[])"), "WHERE k.facility_id = ANY ($1::uuid[])")
+    // With a UUID as its key, a facility that was never seen has that as its id.
+    let asked = |key: &str| {
+        let known = format!(
+            "{key} = ANY (ARRAY(SELECT facility_key.key FROM facility_key WHERE \
+             facility_key.facility_id = ANY ($1::uuid[])))"
+        );
+        match key_type {
+            "uuid" => format!("({key} = ANY ($1::uuid[]) OR {known})"),
+            _ => known,
         }
-        (true, _) => (
+    };
+    let (some_keys, ours) = match of_some {
+        true => (
+            format!(" AND {}", asked(&format!("({key})"))),
             format!(
-                " AND ({key}) = ANY (ARRAY(SELECT facility_key.key FROM facility_key WHERE \
-                 facility_key.facility_id = ANY ($1::uuid[])))"
+                "facility_key k LEFT JOIN facilities f ON f.id = k.facility_id WHERE \
+                 k.facility_id = ANY ($1::uuid[]) OR {}",
+                asked("k.key")
             ),
-            "WHERE k.facility_id = ANY ($1::uuid[])",
         ),
+        // One of ours without a key is none: it goes.
+        false => {
+            (String::new(), "facility_key k FULL JOIN facilities f ON f.id = k.facility_id".into())
+        }
     };
     format!(
         "SELECT ours.facility_id, theirs.key::text AS key, theirs.name, theirs.timezone, ours.id \
@@ -128,8 +140,8 @@ pub(super) fn differing(source: &FacilitySource, of_some: bool, key_type: &str) 
          FROM {from}\n\
          WHERE ({key}) IS NOT NULL{some_keys}{condition}\n\
          GROUP BY 1) AS theirs\n\
-         FULL JOIN (SELECT k.facility_id, k.key, f.id, f.name, f.timezone FROM facility_key k LEFT \
-         JOIN facilities f ON f.id = k.facility_id {some_ids}) AS ours ON ours.key = theirs.key\n\
+         FULL JOIN (SELECT coalesce(k.facility_id, f.id) AS facility_id, k.key, f.id, f.name, \
+         f.timezone FROM {ours}) AS ours ON ours.key = theirs.key\n\
          WHERE CASE WHEN theirs.key IS NULL THEN ours.id IS NOT NULL ELSE ours.id IS NULL OR \
          (ours.name, ours.timezone) IS DISTINCT FROM (coalesce(theirs.name, theirs.key::text), \
          theirs.timezone) END\n\

@@ -1,16 +1,15 @@
-//! A mapping on the database that it maps: whether it fits this installation, and the table that
-//! keeps the owner's key of each facility in its own type.
+//! A mapping on the database that it maps: whether it fits this installation.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr};
 use uuid::Uuid;
 
 use super::{
-    SourceStatements, figures,
+    SourceStatements, figures, keys,
     latest::{self, Latest},
     mirror, misfit,
-    notice::Noticing,
+    notice::{self, Noticing},
     shape::Shape,
 };
 use crate::{
@@ -34,14 +33,14 @@ use crate::{
 pub(in crate::store::postgres) struct Mapping {
     /// Where the facilities are.
     pub facilities: FacilitySource,
-    /// The type of their keys, as SQL names it.
-    pub key_type: String,
     /// Part of the ids of facilities whose keys are no UUIDs.
     pub namespace: Uuid,
     /// The `classid` of the advisory locks of this installation.
     pub lock_class: i32,
     /// How writes of the owner's programs are noticed.
     pub noticing: Noticing,
+    /// The facilities that our table cannot follow, each with the reason.
+    pub left: Mutex<Vec<String>>,
     /// Whether this mapping counts, or that of another server.
     pub latest: Latest,
 }
@@ -71,7 +70,7 @@ impl Mapping {
             return Err(has_its_own());
         }
         if !is_mapped {
-            make_keys(connection, &sources.facilities).await?;
+            keys::make(connection, sources).await?;
         }
         sqlx::query(
             "INSERT INTO server_zone SELECT DISTINCT lower(name) FROM pg_timezone_names ON \
@@ -79,8 +78,14 @@ impl Mapping {
         )
         .execute(&mut *connection)
         .await?;
-        let key_type = key_type(connection).await?;
-        match check_fit(connection, sources).await {
+        refuse_other_facilities(connection, &sources.facilities).await?;
+        let fit = async {
+            if let Some(change) = keys::fit(&mut *connection, sources).await? {
+                tracing::warn!(change, "the owner has changed the type of the keys");
+            }
+            check_fit(&mut *connection, sources).await
+        };
+        match fit.await {
             // The figures that are stored are served on, with their age.
             Err(StoreError::Mapping(why)) if is_noted(connection, sources).await? => {
                 tracing::error!(why, "the mapped tables were changed: no figure can be read anew");
@@ -94,10 +99,10 @@ impl Mapping {
         let noticing = Noticing::of(connection, sources, schema).await?;
         Ok(Some(Mapping {
             facilities: sources.facilities.clone(),
-            key_type,
             namespace,
             lock_class,
             noticing,
+            left: Mutex::default(),
             latest: Latest::new(hash_of(sources), lock_class),
         }))
     }
@@ -124,6 +129,12 @@ impl Mapping {
     /// Whether marks with this way lead to facilities.
     pub fn has_way(&self, way: &str) -> bool {
         self.noticing.has_way(way)
+    }
+
+    /// The facilities that our table cannot follow, as changes to be named.
+    pub fn left(&self) -> Vec<SourceChange> {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.iter().map(|text| SourceChange { text: text.clone(), breaks: false }).collect()
     }
 
     /// Makes our table `facilities` equal to the mapped ones: to all, or to those with these ids.
@@ -155,6 +166,15 @@ async fn check_fit(connection: &mut PgConnection, sources: &SourcesSettings) -> 
     fits(connection, "sources", statements.activity.to_string()).await
 }
 
+/// What `adopt accept` finds.
+#[derive(Debug, Default)]
+pub struct Accepted {
+    /// What had changed.
+    pub changes: Vec<SourceChange>,
+    /// What is to be done next.
+    pub notes: Vec<String>,
+}
+
 /// Accepts the mapped tables as they are now. Returns what had changed.
 ///
 /// # Errors
@@ -163,10 +183,12 @@ pub async fn accept(
     settings: &DatabaseSettings,
     sources: &SourcesSettings,
     note: impl FnOnce(&[SourceChange]) -> AuditNote,
-) -> Result<Vec<SourceChange>> {
+) -> Result<Accepted> {
     let options = connect::options(settings, &settings.url)?;
     let mut connection = PgConnection::connect_with(&options).await?;
-    Home::new(settings).settle(&mut connection).await?;
+    let home = Home::new(settings);
+    home.settle(&mut connection).await?;
+    let schema = home.schema(&mut connection).await?;
     if !is_noted(&mut connection, sources).await? {
         return Err(StoreError::Mapping(
             "no service was started with this mapping on this database: there is nothing to \
@@ -174,11 +196,15 @@ pub async fn accept(
                 .into(),
         ));
     }
+    let of_keys = keys::fit(&mut connection, sources).await?;
     check_fit(&mut connection, sources).await?;
     let changes = match Shape::stored(&mut connection).await? {
         Some(shape) => shape.changes(&mut connection).await?,
         None => Vec::new(),
     };
+    let of_keys = of_keys.map(|text| SourceChange { text, breaks: false });
+    let changes: Vec<SourceChange> = changes.into_iter().chain(of_keys).collect();
+    let to_do = notice::to_install(&mut connection, sources, &schema).await?;
     let now = Shape::read(&mut connection, sources).await?;
     let mut tx = connection.begin_with(BEGIN).await?;
     now.store(&mut tx).await?;
@@ -186,7 +212,7 @@ pub async fn accept(
         access::note(&note(&changes)).execute(&mut *tx).await?;
     }
     tx.commit().await?;
-    Ok(changes)
+    Ok(Accepted { changes, notes: to_do.into_iter().collect() })
 }
 
 /// Whether the last start had the same mapping.
@@ -237,16 +263,6 @@ fn has_its_own() -> StoreError {
     )
 }
 
-/// The type of the keys, as SQL names it.
-async fn key_type(connection: &mut PgConnection) -> Result<String> {
-    Ok(sqlx::query_scalar(
-        "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = \
-         'facility_key'::regclass::oid AND attname = 'key'::name",
-    )
-    .fetch_one(connection)
-    .await?)
-}
-
 /// Compares the mapping with the one of the last start. With another one all stored figures are
 /// read anew, in another epoch, and no answer takes them as they are.
 ///
@@ -257,8 +273,7 @@ async fn note_mapping(
     sources: &SourcesSettings,
     lock_class: i32,
 ) -> Result<()> {
-    let FacilitySource { from, key, .. } = &sources.facilities;
-    let facilities = format!("{key} FROM {from}");
+    let facilities = place_of(&sources.facilities);
     let mapping = hash_of(sources);
     let mut tx = connection.begin_with(BEGIN).await?;
     if !is_noted(&mut tx, sources).await? {
@@ -272,11 +287,13 @@ async fn note_mapping(
     if let Some(before) = before.filter(|before| *before != facilities) {
         return Err(has_other_facilities(&before, &facilities));
     }
-    let has_shape = Shape::stored(&mut tx).await?.is_some();
-    if noted.as_ref() == Some(&mapping) && has_shape {
-        return Ok(());
+    let (stored, now) = (Shape::stored(&mut tx).await?, Shape::read(&mut tx, sources).await?);
+    if let Some(stored) = stored.filter(|_| noted.as_ref() == Some(&mapping)) {
+        let Some(with_labels) = stored.with_labels(&now) else { return Ok(()) };
+        with_labels.store(&mut tx).await?;
+        return Ok(tx.commit().await?);
     }
-    Shape::read(&mut tx, sources).await?.store(&mut tx).await?;
+    now.store(&mut tx).await?;
     if noted.as_ref() == Some(&mapping) {
         return Ok(tx.commit().await?);
     }
@@ -303,41 +320,31 @@ async fn note_mapping(
     Ok(tx.commit().await?)
 }
 
+/// Refuses a mapping whose facilities come from another place, before anything is changed.
+pub(super) async fn refuse_other_facilities(
+    connection: &mut PgConnection,
+    source: &FacilitySource,
+) -> Result<()> {
+    let before: Option<String> =
+        sqlx::query_scalar("SELECT mapped_facilities FROM fleet").fetch_one(connection).await?;
+    let now = place_of(source);
+    match before.filter(|before| *before != now) {
+        Some(before) => Err(has_other_facilities(&before, &now)),
+        None => Ok(()),
+    }
+}
+
+/// Where the facilities come from.
+fn place_of(FacilitySource { from, key, .. }: &FacilitySource) -> String {
+    format!("{key} FROM {from}")
+}
+
 fn has_other_facilities(before: &str, now: &str) -> StoreError {
     StoreError::Mapping(format!(
         "the facilities of this installation are {before}, and [sources] now says {now}: their \
          ids, and what is recorded of their past days, would go to others. Name another schema in \
          database.schema"
     ))
-}
-
-/// The statements that make the table of keys.
-pub(super) fn keys_statement(source: &FacilitySource) -> String {
-    let select = select_keys(source);
-    format!(
-        "CREATE TABLE facility_key AS SELECT gen_random_uuid() AS facility_id, key FROM ({select}) \
-         AS theirs WITH NO DATA; ALTER TABLE facility_key ADD PRIMARY KEY (facility_id), ADD \
-         UNIQUE (key)"
-    )
-}
-
-/// Makes the table of keys, with keys of the type that the mapping gives.
-async fn make_keys(connection: &mut PgConnection, source: &FacilitySource) -> Result<()> {
-    let make = keys_statement(source);
-    // One message, and so one transaction. Another server that starts now may be first.
-    match sqlx::raw_sql(AssertSqlSafe(make)).execute(&mut *connection).await {
-        Err(sqlx::Error::Database(error)) if is_taken(error.code().as_deref()) => Ok(()),
-        made => made.map(drop).map_err(|error| does_not_fit("sources.facilities", &error)),
-    }
-}
-
-/// Whether the error says that a table or a type of this name is there already.
-fn is_taken(code: Option<&str>) -> bool {
-    matches!(code, Some("42P07" | "42710" | "23505"))
-}
-
-fn select_keys(FacilitySource { from, key, .. }: &FacilitySource) -> String {
-    format!("SELECT ({key}) AS key FROM {from}")
 }
 
 /// The error that a part of the mapping does not fit the database.

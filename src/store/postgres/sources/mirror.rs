@@ -2,10 +2,15 @@
 //! its key stays: the key itself where that is a UUID, else a UUIDv5 of this installation, the
 //! mapped table and the key.
 
+use std::sync::PoisonError;
+
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use super::{Mapping, figures};
+use super::{
+    Mapping, figures,
+    keys::{self, is_of_a_row},
+};
 use crate::store::{
     Result,
     postgres::{
@@ -38,14 +43,17 @@ pub(super) async fn mirror(
     mapping: &Mapping,
     ids: Option<&[Uuid]>,
 ) -> Result<bool> {
-    let select = figures::differing(&mapping.facilities, ids.is_some(), &mapping.key_type);
     let mut connection = pool.acquire().await?;
     let at_ms = mapping.latest.check(&mut connection).await?;
+    // Another process may have begun to keep them in another type.
+    let kept = keys::kept_now(&mut connection).await?;
+    let select = figures::differing(&mapping.facilities, ids.is_some(), &kept);
     let differing = read(&mut connection, &select, ids).await?;
     if differing.is_empty() {
         if ids.is_none() {
             mapping.latest.note_mirrored(&mut connection, at_ms).await?;
         }
+        note_left(mapping, ids.is_none(), vec![]);
         return Ok(false);
     }
     drop(connection);
@@ -59,7 +67,6 @@ pub(super) async fn mirror(
         .await?;
     // Again, since another server may have written a later state meanwhile.
     let differing = read(&mut tx, &select, ids).await?;
-    let changed = write(&mut tx, mapping, &differing).await?;
     let removed: Vec<Uuid> = differing
         .iter()
         .filter(|one| one.is_ours && !one.is_theirs)
@@ -71,10 +78,12 @@ pub(super) async fn mirror(
             .execute(&mut tx)
             .await?;
     }
+    let (changed, left) = write(&mut tx, mapping, &kept, &differing).await?;
     if ids.is_none() {
         mapping.latest.note_mirrored(&mut tx, at_ms).await?;
     }
     tx.commit(COMMIT).await?;
+    note_left(mapping, ids.is_none(), left);
     if changed + removed.len() > 0 {
         tracing::info!(
             added_or_changed = changed,
@@ -106,24 +115,71 @@ async fn read(
     Ok(query.fetch_all(connection).await?)
 }
 
+/// A facility to be written.
+struct New {
+    id: Uuid,
+    key: String,
+    name: String,
+    zone: String,
+}
+
 /// Writes new and changed facilities, their keys, and the closed stock of those that come back.
-/// Returns how many.
-async fn write(tx: &mut Borrowed, mapping: &Mapping, differing: &[Differing]) -> Result<usize> {
-    let (mut ids, mut keys, mut names, mut zones) = (vec![], vec![], vec![], vec![]);
-    for one in differing.iter().filter(|one| one.is_theirs) {
-        let (Some(key), Some(zone)) = (&one.key, &one.timezone) else { continue };
-        ids.push(one.facility_id.unwrap_or_else(|| id_of(mapping, key)));
-        keys.push(key.clone());
-        names.push(one.name.clone().unwrap_or_else(|| key.clone()));
-        zones.push(zone.clone());
+/// Returns how many, and what is to be said of those that could not be written: one stands still
+/// alone, and not all others with it.
+async fn write(
+    tx: &mut Borrowed,
+    mapping: &Mapping,
+    kept: &str,
+    differing: &[Differing],
+) -> Result<(usize, Vec<String>)> {
+    let new = differing.iter().filter(|one| one.is_theirs).filter_map(|one| {
+        let (key, zone) = (one.key.clone()?, one.timezone.clone()?);
+        let id = one.facility_id.unwrap_or_else(|| id_of(mapping, kept, &key));
+        Some(New { id, name: one.name.clone().unwrap_or_else(|| key.clone()), key, zone })
+    });
+    let new: Vec<New> = new.collect();
+    if new.is_empty() || try_write(tx, kept, &new).await?.is_none() {
+        return Ok((new.len(), vec![]));
     }
-    if ids.is_empty() {
-        return Ok(0);
+    let (mut written, mut left) = (0, Vec::new());
+    for one in &new {
+        match try_write(tx, kept, std::slice::from_ref(one)).await? {
+            None => written += 1,
+            Some(why) => left.push(format!(
+                "the facility with the key {:?} is not followed, and the others are ({why})",
+                one.key
+            )),
+        }
     }
+    Ok((written, left))
+}
+
+/// Writes all of them, or none: then the server's words are returned.
+async fn try_write(tx: &mut Borrowed, kept: &str, new: &[New]) -> Result<Option<String>> {
+    sqlx::raw_sql("SAVEPOINT facilities").execute(&mut *tx).await?;
+    match write_all(tx, kept, new).await {
+        Ok(()) => {
+            sqlx::raw_sql("RELEASE SAVEPOINT facilities").execute(&mut *tx).await?;
+            Ok(None)
+        }
+        Err(error) if is_of_a_row(&error) => {
+            sqlx::raw_sql("ROLLBACK TO SAVEPOINT facilities").execute(&mut *tx).await?;
+            let words = error.as_database_error().map(|error| error.message().to_owned());
+            Ok(Some(words.unwrap_or_default()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn write_all(tx: &mut Borrowed, kept: &str, new: &[New]) -> sqlx::Result<()> {
+    let ids: Vec<Uuid> = new.iter().map(|one| one.id).collect();
+    let keys: Vec<&str> = new.iter().map(|one| &*one.key).collect();
+    let names: Vec<&str> = new.iter().map(|one| &*one.name).collect();
+    let zones: Vec<&str> = new.iter().map(|one| &*one.zone).collect();
+    // A key that is there already, of another id, is an error: no facility is without its key.
     let add_keys = format!(
-        "INSERT INTO facility_key (facility_id, key) SELECT n.id, n.key::{} FROM \
-         unnest($1::uuid[], $2::text[]) AS n (id, key) ON CONFLICT DO NOTHING",
-        mapping.key_type
+        "INSERT INTO facility_key (facility_id, key) SELECT n.id, n.key::{kept} FROM \
+         unnest($1::uuid[], $2::text[]) AS n (id, key) ON CONFLICT (facility_id) DO NOTHING"
     );
     sqlx::query(AssertSqlSafe(add_keys)).bind(&ids).bind(&keys).execute(&mut *tx).await?;
     sqlx::query(
@@ -140,13 +196,29 @@ async fn write(tx: &mut Borrowed, mapping: &Mapping, differing: &[Differing]) ->
         .bind(&ids)
         .execute(&mut *tx)
         .await?;
-    Ok(ids.len())
+    Ok(())
+}
+
+/// Takes note of the facilities that could not be written: of all, or of some more.
+fn note_left(mapping: &Mapping, of_all: bool, left: Vec<String>) {
+    let mut known = mapping.left.lock().unwrap_or_else(PoisonError::into_inner);
+    for words in left.iter().filter(|words| !known.contains(words)) {
+        tracing::error!("{words}");
+    }
+    match of_all {
+        true => *known = left,
+        false => {
+            let more: Vec<String> =
+                left.into_iter().filter(|words| !known.contains(words)).collect();
+            known.extend(more);
+        }
+    }
 }
 
 /// The id of a facility whose key is seen for the first time.
-fn id_of(mapping: &Mapping, key: &str) -> Uuid {
+fn id_of(mapping: &Mapping, kept: &str, key: &str) -> Uuid {
     match key.parse() {
-        Ok(id) if mapping.key_type == "uuid" => id,
+        Ok(id) if kept == "uuid" => id,
         _ => {
             let table = mapping.facilities.from.split_whitespace().next().unwrap_or_default();
             Uuid::new_v5(&mapping.namespace, format!("{table}\u{1f}{key}").as_bytes())

@@ -5,6 +5,7 @@ pub mod check;
 mod doubts;
 mod figures;
 pub mod guess;
+mod keys;
 mod latest;
 mod lists;
 mod mapping;
@@ -25,7 +26,7 @@ use sqlx::PgConnection;
 use crate::{
     config::sources::SourcesSettings,
     domain::summary::KnownFigures,
-    store::{Result, SourceState},
+    store::{Result, SourceChange, SourceState},
 };
 pub(super) use mapping::Mapping;
 pub use mapping::accept;
@@ -33,16 +34,20 @@ use odd_rows::OddRows;
 pub(super) use owners_check::check as owners_check;
 
 /// What the owner has changed in the mapped tables, or that another mapping of them counts; and how
-/// far they are behind.
+/// far they are behind. Facilities that are not followed, and owners who can make no partition, are
+/// among the changes.
 pub(super) async fn state(connection: &mut PgConnection, mapping: &Mapping) -> Result<SourceState> {
     let Some(shape) = shape::Shape::stored(&mut *connection).await? else {
         return Ok(SourceState::default());
     };
     let lags = shape.lags(&mut *connection).await?;
-    let changes = match mapping.latest.change(&mut *connection).await? {
-        Some(change) => vec![change],
-        None => shape.changes(connection).await?,
-    };
+    if let Some(change) = mapping.latest.change(&mut *connection).await? {
+        return Ok(SourceState { changes: vec![change], lags });
+    }
+    let mut changes = shape.changes(&mut *connection).await?;
+    changes.extend(mapping.left());
+    let owners = notice::may_not_part(connection).await?;
+    changes.extend(owners.into_iter().map(|text| SourceChange { text, breaks: false }));
     Ok(SourceState { changes, lags })
 }
 

@@ -7,11 +7,11 @@ use jiff::civil::Date;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::SourceStatements;
+use super::{SourceStatements, keys};
 use crate::{
     config::sources::OwnersQuery,
     domain::summary::{DayKey, Key, KnownFigures},
-    store::{CheckReport, OtherFigure, Result, StoreError, postgres::stored_days, said},
+    store::{CheckReport, OtherFigure, Result, postgres::stored_days, said},
 };
 
 /// A row of an owner's query.
@@ -31,8 +31,10 @@ const FIGURES: [(&str, &str); 3] =
 /// Carries out the queries. `day` gives the day of a facility, if it knows the facility and the
 /// date has begun there.
 ///
+/// A query that fails, or gives other columns than it should, is named, and hides no other.
+///
 /// # Errors
-/// `Mapping` where a query fails, or gives other columns than it should.
+/// The database fails.
 pub(in crate::store::postgres) async fn check(
     connection: &mut PgConnection,
     statements: &SourceStatements,
@@ -41,15 +43,25 @@ pub(in crate::store::postgres) async fn check(
 ) -> Result<CheckReport> {
     let mut tx = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let mut report = CheckReport::default();
+    let kept = keys::kept(&mut tx).await?;
     for (nth, query) in queries.iter().enumerate() {
         let name = format!("sources.check[{nth}]");
-        let rows = rows_of(&mut tx, query).await.map_err(|error| {
-            StoreError::Mapping(format!(
-                "{} must give the columns facility, date, figure and value: {}",
-                query.place,
-                said(&error)
-            ))
-        })?;
+        sqlx::raw_sql("SAVEPOINT query").execute(&mut *tx).await?;
+        let rows = match rows_of(&mut tx, query, &kept).await {
+            Ok(rows) => rows,
+            Err(error) if error.as_database_error().is_none() && !is_of_a_value(&error) => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                sqlx::raw_sql("ROLLBACK TO SAVEPOINT query").execute(&mut *tx).await?;
+                report.failed.push(format!(
+                    "{} must give the columns facility, date, figure and value: {}",
+                    query.place,
+                    said(&error)
+                ));
+                continue;
+            }
+        };
         compare(&mut tx, statements, &name, &rows, day, &mut report).await?;
     }
     tx.rollback().await?;
@@ -59,13 +71,16 @@ pub(in crate::store::postgres) async fn check(
 async fn rows_of(
     connection: &mut PgConnection,
     query: &OwnersQuery,
+    kept: &str,
 ) -> sqlx::Result<Vec<OwnersRow>> {
+    let [ours, asked] =
+        ["k.key::text", "theirs.facility::text"].map(|text| keys::normal(kept, text));
     let select = format!(
-        "SELECT (SELECT k.facility_id FROM facility_key k WHERE k.key::text = \
-         theirs.facility::text) AS facility_id, coalesce(theirs.facility::text, 'null'::text) AS \
+        "SELECT (SELECT k.facility_id FROM facility_key k WHERE {ours} = {asked} LIMIT 1) AS \
+         facility_id, coalesce(theirs.facility::text, 'null'::text) AS \
          facility, coalesce(theirs.date::text, 'null'::text) AS date, \
          coalesce(theirs.figure::text, 'null'::text) AS figure, \
-         trim_scale(coalesce(theirs.value::numeric, 0::numeric))::text AS value FROM ({}\n) AS \
+         coalesce(trim_scale(theirs.value::numeric)::text, 'null'::text) AS value FROM ({}\n) AS \
          theirs",
         query.sql.trim().trim_end_matches(';')
     );
@@ -81,6 +96,11 @@ fn owners_row(row: &PgRow) -> sqlx::Result<OwnersRow> {
         figure: row.try_get("figure")?,
         value: row.try_get("value")?,
     })
+}
+
+/// Whether the error is about a column, or its value.
+fn is_of_a_value(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::ColumnNotFound(_) | sqlx::Error::ColumnDecode { .. })
 }
 
 /// Derives the days that the rows are about, and notes what differs.

@@ -66,6 +66,21 @@ impl Shape {
         Ok(shape.map(|Json(shape)| shape))
     }
 
+    /// This shape with the labels of enums that it lacks and `now` has: earlier releases did not
+    /// look at those of domains and arrays. `None` where it lacks none.
+    pub fn with_labels(&self, now: &Shape) -> Option<Shape> {
+        let is_same = |a: &Column, b: &Column| {
+            (a.table_id, a.number, &a.type_name) == (b.table_id, b.number, &b.type_name)
+        };
+        let mut with = self.0.clone();
+        for column in with.iter_mut().filter(|column| column.labels.is_empty()) {
+            if let Some(found) = now.0.iter().find(|found| is_same(column, found)) {
+                column.labels.clone_from(&found.labels);
+            }
+        }
+        (with != self.0).then_some(Shape(with))
+    }
+
     /// Stores it.
     pub async fn store(&self, connection: &mut PgConnection) -> Result<()> {
         sqlx::query("UPDATE fleet SET shape = $1::jsonb")

@@ -4,7 +4,7 @@ use super::{adopt, agrees, is_noticed, triggers, watched_after};
 use crate::{sources::MAPPING, support::wait_until};
 
 /// The hospital's movements, in partitions of months, of which one has partitions itself.
-const PARTITIONS: &str = r#"
+pub(super) const PARTITIONS: &str = r#"
     ALTER TABLE public.movement RENAME TO old_movement;
     CREATE TABLE public.movement (id bigserial, kind text NOT NULL, hospital_id integer,
         product text, units smallint, "At" timestamp NOT NULL) PARTITION BY RANGE ("At");

@@ -7,6 +7,9 @@ use sqlx::{PgConnection, Row};
 use super::{column_type::ColumnType, parsed::TableName};
 use crate::store::{Result, postgres::json};
 
+/// What is said of a table that is foreign, or has a part that is.
+pub(super) const ELSEWHERE: &str = "its rows are on another server";
+
 /// A table as far as noticing needs it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Table {
@@ -14,6 +17,8 @@ pub(super) struct Table {
     pub kind: String,
     /// Whether it, or a part of it, is emptied by a crash of the server.
     pub is_unlogged: bool,
+    /// A part of it that is a foreign table.
+    pub foreign_part: Option<String>,
     /// The type of each column.
     pub types: BTreeMap<String, ColumnType>,
     /// The columns of each unique key that holds for all rows.
@@ -27,6 +32,12 @@ const LOOK: &str = "
                 JOIN pg_inherits below ON below.inhparent = part.rel)
             SELECT coalesce(bool_or(p.relpersistence = 'u'::\"char\"), false) FROM part
             JOIN pg_class p ON p.oid = part.rel) AS is_unlogged,
+           (WITH RECURSIVE part AS (
+                SELECT below.inhrelid AS rel FROM pg_inherits below WHERE below.inhparent = c.oid
+                UNION SELECT below.inhrelid FROM part
+                JOIN pg_inherits below ON below.inhparent = part.rel)
+            SELECT p.oid::regclass::text FROM part JOIN pg_class p ON p.oid = part.rel
+            WHERE p.relkind = 'f'::\"char\" ORDER BY 1 LIMIT 1) AS foreign_part,
            (SELECT coalesce(pg_catalog.jsonb_object_agg(a.attname::text, \
                     pg_catalog.jsonb_build_object(
                 'name', format_type(base.oid, -1), 'category', base.typcategory::text,
@@ -73,7 +84,9 @@ pub(super) async fn look_up(
             let name = TableName { schema: row.try_get("schema_name")?, name: row.try_get("tab")? };
             let keys = json(row, "keys")?;
             let (kind, is_unlogged) = (row.try_get("kind")?, row.try_get("is_unlogged")?);
-            Ok((name, Table { kind, is_unlogged, types: json(row, "types")?, keys }))
+            let foreign_part = row.try_get("foreign_part")?;
+            let types = json(row, "types")?;
+            Ok((name, Table { kind, is_unlogged, foreign_part, types, keys }))
         })
         .collect()
 }
@@ -82,11 +95,17 @@ impl Table {
     /// Why triggers cannot watch it: words that end "triggers cannot notice what changes …".
     pub fn why_not(&self, name: &TableName) -> Option<String> {
         let what = match self.kind.as_str() {
-            "r" | "p" => return None,
+            "r" | "p" => {
+                let part = self.foreign_part.as_ref()?;
+                return Some(format!(
+                    "in {}.{}, since its part {part} is a foreign table: {ELSEWHERE}",
+                    name.schema, name.name
+                ));
+            }
             "" => "which does not exist",
             "v" => "which is a view: name the tables that it reads",
             "m" => "which is a materialized view: name the tables that it reads",
-            "f" => "which is a foreign table: its rows are on another server",
+            "f" => &format!("which is a foreign table: {ELSEWHERE}"),
             _ => "which is no table",
         };
         Some(format!("in {}.{}, {what}", name.schema, name.name))

@@ -20,8 +20,13 @@ use crate::store::postgres::{home::quoted, sources::figures::literal};
 const MOST_NOTED: u32 = 10_000;
 
 /// The end of the names of the triggers on a table, and of their function.
-pub(super) fn suffix(table: &TableName) -> String {
-    let name = format!("{}.{}", table.schema, table.name);
+pub(super) fn suffix(TableName { schema, name }: &TableName) -> String {
+    // A dot within a name is not the one between the names.
+    let has_dot = schema.contains('.') || name.contains('.');
+    let name = match has_dot {
+        true => format!("{schema}.{name}.{}", schema.len()),
+        false => format!("{schema}.{name}"),
+    };
     format!("{:08x}", xxhash_rust::xxh3::xxh3_64(name.as_bytes()) as u32)
 }
 

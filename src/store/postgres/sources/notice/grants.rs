@@ -9,12 +9,13 @@ use super::script::{Parties, Step, as_role, as_user};
 use crate::{
     config::sources::SourcesSettings,
     store::{
-        Result,
+        Result, StoreError,
         postgres::{
             home::quoted,
             session::BEGIN,
             sources::{figures::literal, lists, misfit},
         },
+        said,
     },
 };
 
@@ -65,7 +66,10 @@ pub(super) async fn missing(
         let make = format!("CREATE TEMPORARY VIEW facility_summary_probe AS {select}");
         if let Err(error) = sqlx::raw_sql(AssertSqlSafe(make)).execute(&mut *tx).await {
             tx.rollback().await?;
-            return Err(misfit::error(connection, sources, &name, &error).await);
+            return Err(match lacks_temporary(&error) {
+                true => needs_temporary(&error, &parties.user),
+                false => misfit::error(connection, sources, &name, &error).await,
+            });
         }
         let columns: Vec<Column> = sqlx::query_as(MISSING)
             .bind("pg_temp.facility_summary_probe")
@@ -103,6 +107,23 @@ pub(super) async fn missing(
     all.push(record(parties, &schemas, &missing));
     let comment = format!("The role {} may read the mapped columns.", parties.role);
     Ok(vec![Step::new(comment, all.join("\n"))])
+}
+
+/// Whether the view could not be made since the right to make a temporary one is missing, and not
+/// since the mapping does not fit.
+fn lacks_temporary(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| {
+        error.code().as_deref() == Some("42501") && error.message().contains("temporary")
+    })
+}
+
+fn needs_temporary(error: &sqlx::Error, user: &str) -> StoreError {
+    StoreError::Mapping(format!(
+        "{}: install finds the columns of the mapping by a temporary view, which is rolled back: \
+         GRANT TEMPORARY ON DATABASE … TO {}; nothing was made",
+        said(error),
+        quoted(user)
+    ))
 }
 
 /// Records what is granted, in one transaction with it. `home` is the table itself: where it is

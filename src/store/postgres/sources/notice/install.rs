@@ -4,7 +4,7 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{
-    Plan, calls, grants, in_the_way,
+    Plan, calls, catalogue, grants, in_the_way, owners,
     script::{self, Parties, Step},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
             home::{Home, quoted},
             migrate,
             session::BEGIN,
-            sources::{mapping, misfit},
+            sources::{keys, mapping, misfit},
         },
     },
 };
@@ -34,11 +34,16 @@ pub struct Installed {
     pub of_merges: Vec<String>,
     /// Tables that a crash of the server empties.
     pub unlogged: Vec<String>,
+    /// What else its user should know.
+    pub notes: Vec<String>,
     /// The schema.
     pub schema: String,
     /// The role that serves.
     pub role: String,
 }
+
+/// How the step begins that makes the schema.
+const SCHEMA: &str = "The schema";
 
 /// A connection, and what is to be made over it.
 struct Site {
@@ -81,6 +86,8 @@ impl Site {
         check_role(&mut connection, &role, &user).await?;
         let plan = match Plan::of(&mut connection, sources).await {
             Ok(plan) => plan,
+            // No trigger helps there, whether this role may read the rows or not.
+            Err(error) if error.to_string().contains(catalogue::ELSEWHERE) => return Err(error),
             // The server says better than we do what does not fit.
             Err(error) => {
                 return Err(misfit::first(&mut connection, sources).await.unwrap_or(error));
@@ -100,6 +107,9 @@ impl Site {
         .fetch_one(&mut self.connection)
         .await?;
         if !there {
+            return Ok(false);
+        }
+        if !owners::may_not_part(&mut self.connection).await?.is_empty() {
             return Ok(false);
         }
         Ok(sqlx::query_scalar(
@@ -139,26 +149,35 @@ impl Site {
         let Parties { schema, role, .. } = &self.parties;
         Ok((!exists).then(|| {
             Step::new(
-                format!("The schema {schema}, in which everything of the service lies."),
+                format!("{SCHEMA} {schema}, in which everything of the service lies."),
                 format!("CREATE SCHEMA {} AUTHORIZATION {};", quoted(schema), quoted(role)),
             )
         }))
     }
 
-    /// The table of keys, if it is missing.
+    /// The table of keys, if it is missing; or another type for them, where the owner has changed
+    /// that.
     async fn keys(&mut self, sources: &SourcesSettings) -> Result<Option<Step>> {
+        let connection = &mut self.connection;
         let exists: bool = sqlx::query_scalar("SELECT to_regclass('facility_key') IS NOT NULL")
-            .fetch_one(&mut self.connection)
+            .fetch_one(&mut *connection)
             .await?;
-        let make = mapping::keys_statement(&sources.facilities);
+        let (comment, sql) = match exists {
+            false => (
+                "The key of each facility.".to_owned(),
+                format!("{};", keys::statement(connection, sources).await?),
+            ),
+            true => {
+                mapping::refuse_other_facilities(connection, &sources.facilities).await?;
+                let Some(change) = keys::change(connection, sources).await? else {
+                    return Ok(None);
+                };
+                (format!("Another type: {}.", change.words), change.sql)
+            }
+        };
         let (begin, end) = (script::as_role(&self.parties), script::as_user(&self.parties));
         let path = format!("SET LOCAL search_path = {}, pg_temp;", quoted(&self.parties.schema));
-        Ok((!exists).then(|| {
-            Step::new(
-                "The key of each facility, in its own type.",
-                format!("{path}\n{begin}\n{make};{end}"),
-            )
-        }))
+        Ok(Some(Step::new(comment, format!("{path}\n{begin}\n{sql}{end}"))))
     }
 }
 
@@ -211,12 +230,14 @@ pub async fn install(
     let grants = grants::missing(&mut site.connection, sources, &site.parties).await?;
     site.run(&grants, &mut made).await?;
     site.migrate().await?;
+    let keys: Vec<Step> = site.keys(sources).await?.into_iter().collect();
+    site.run(&keys, &mut made).await?;
     site.plan.calls_functions = calls::are_of_others(&mut site.connection, sources).await?;
     if !site.is_whole().await? {
-        let mut steps: Vec<Step> = site.keys(sources).await?.into_iter().collect();
-        steps.extend(script::triggers(&mut site.connection, &site.plan, &site.parties).await?);
+        let steps = script::triggers(&mut site.connection, &site.plan, &site.parties).await?;
         site.run(&steps, &mut made).await?;
     }
+    let notes = owners::may_not_dump(&mut site.connection, &site.plan, &site.parties).await?;
     let everybody = site.plan.everybody.iter();
     Ok(Installed {
         made,
@@ -224,6 +245,7 @@ pub async fn install(
         of_everybody: everybody.map(|(table, why)| (table.to_string(), why.clone())).collect(),
         of_merges: site.plan.partitioned.iter().map(ToString::to_string).collect(),
         unlogged: site.plan.unlogged,
+        notes,
         schema: site.parties.schema,
         role: site.parties.role,
     })
@@ -259,6 +281,8 @@ pub async fn print(
     steps.extend(site.keys(sources).await?);
     site.plan.calls_functions = calls::are_of_others(&mut site.connection, sources).await?;
     steps.extend(script::triggers(&mut site.connection, &site.plan, &site.parties).await?);
+    let notes = owners::may_not_dump(&mut site.connection, &site.plan, &site.parties).await?;
+    steps.extend(notes.into_iter().map(|words| Step::new(format!("Note: {words}."), "")));
     Ok(super::printed(&steps))
 }
 
@@ -297,6 +321,11 @@ pub(super) fn failed(comment: &str, error: sqlx::Error) -> StoreError {
         Some("55P03") => {
             "another transaction has held a lock on one of the tables for more than 2 seconds \
              (pg_stat_activity shows which); nothing was made: run this again when it has ended"
+        }
+        Some("42501") if comment.starts_with(SCHEMA) => {
+            "the right to make a schema is missing: GRANT CREATE ON DATABASE … to this role, or \
+             let the owner of the database run CREATE SCHEMA … AUTHORIZATION the role that serves; \
+             nothing was made"
         }
         Some("42501") => {
             "triggers are made by the owner of the tables, or by a superuser: name such a role in \

@@ -11,6 +11,7 @@ mod grants;
 mod in_the_way;
 pub mod install;
 mod kept;
+mod owners;
 mod parsed;
 mod path;
 mod plan;
@@ -37,6 +38,7 @@ use crate::{
 pub(super) use calls::{called, is_of_the_time};
 pub(in crate::store::postgres) use grants::RECORD;
 pub(super) use in_the_way::publications;
+pub(super) use owners::may_not_part;
 use plan::Plan;
 
 /// How the writes of the owner's programs are noticed.
@@ -174,6 +176,26 @@ impl Planned {
             ways: plan.ways.into_keys().collect(),
         }
     }
+}
+
+/// What is to be done where there are triggers, and they do not fit the tables as they are now.
+pub(super) async fn to_install(
+    connection: &mut PgConnection,
+    sources: &SourcesSettings,
+    schema: &str,
+) -> Result<Option<String>> {
+    let made_for: Option<String> =
+        sqlx::query_scalar("SELECT mapped_plan FROM fleet").fetch_one(&mut *connection).await?;
+    if made_for.is_none() || sources.notice == Some(Notice::Rebuild) {
+        return Ok(None);
+    }
+    let is_whole =
+        Plan::of(connection, sources).await.map(|plan| Some(plan.id(schema)) == made_for);
+    Ok((!is_whole.unwrap_or(false)).then(|| {
+        "the triggers were made for the tables as they were: run facility-summary adopt install as \
+         the owner of the tables; a service that runs goes on by itself then"
+            .into()
+    }))
 }
 
 /// What triggers would notice of this mapping.

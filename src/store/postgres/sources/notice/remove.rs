@@ -59,6 +59,9 @@ const DEPENDENTS: &str = "
     WHERE n.nspname = $1::text::name AND v.relnamespace <> n.oid
     ORDER BY 1";
 
+/// Why nothing is removed.
+const RUNS: &str = "a service runs on this database: stop every replica first; nothing was removed";
+
 /// Takes everything away, or nothing.
 ///
 /// # Errors
@@ -73,9 +76,7 @@ pub async fn remove(settings: &DatabaseSettings) -> Result<Removed> {
         .fetch_one(&mut *tx)
         .await?;
     if !is_alone {
-        return Err(StoreError::Mapping(
-            "a service runs on this database: stop every replica first; nothing was removed".into(),
-        ));
+        return Err(StoreError::Mapping(RUNS.into()));
     }
     let (steps, left) = steps(&mut tx, &schema).await?;
     for Step { comment, sql } in &steps {
@@ -97,6 +98,13 @@ pub async fn remove(settings: &DatabaseSettings) -> Result<Removed> {
 pub async fn print(settings: &DatabaseSettings) -> Result<String> {
     let (mut connection, schema) = open(settings).await?;
     let (mut steps, left) = steps(&mut connection, &schema).await?;
+    let refuse = format!(
+        "DO $$ BEGIN IF NOT pg_catalog.pg_try_advisory_xact_lock({}, {}) THEN RAISE EXCEPTION \
+         '{RUNS}'; END IF; END $$;",
+        class_of(&schema),
+        Lock::Serves.id()
+    );
+    steps.insert(0, Step::new("Nothing is removed while a service runs.", refuse));
     steps.extend(left.into_iter().map(|left| Step::new(format!("Left: {left}."), "")));
     Ok(super::printed(&steps))
 }

@@ -1,6 +1,8 @@
 //! The statements that make the triggers of a plan, for `adopt install` to run and for `adopt sql`
 //! to print.
 
+use std::collections::BTreeSet;
+
 use sqlx::{FromRow, PgConnection};
 
 use super::{Plan, functions, parsed::TableName, plan::Note};
@@ -43,6 +45,8 @@ struct Part {
     is_partitioned: bool,
     /// It gets its row trigger from the table of which it is a partition.
     is_partition: bool,
+    /// The role that owns it.
+    owner: String,
 }
 
 const PARTS: &str = "
@@ -56,7 +60,8 @@ const PARTS: &str = "
     )
     SELECT space.nspname::text AS schema, c.relname::text AS name,
            c.relkind = 'p'::\"char\" AS is_partitioned,
-           c.relispartition AND min(part.depth) > 0 AS is_partition
+           c.relispartition AND min(part.depth) > 0 AS is_partition,
+           pg_get_userbyid(c.relowner)::text AS owner
     FROM part JOIN pg_class c ON c.oid = part.rel JOIN pg_namespace space
         ON space.oid = c.relnamespace
     GROUP BY c.oid, space.nspname
@@ -103,7 +108,11 @@ pub(super) async fn triggers(
         format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE;", roots.join(", ")),
     ));
     steps.extend(stale(connection, plan, parties).await?);
-    steps.push(functions_of(plan, parties));
+    let owners: Vec<BTreeSet<&str>> = tables
+        .iter()
+        .map(|(_, _, parts)| parts.iter().map(|part| &*part.owner).collect())
+        .collect();
+    steps.push(functions_of(plan, parties, &owners));
     steps.extend(tables.iter().map(|(table, notes, parts)| {
         let statements: String = parts.iter().map(|part| of_part(table, part, parties)).collect();
         let what = if notes.iter().any(|note| matches!(note, Note::Everybody { .. })) {
@@ -138,19 +147,21 @@ async fn stale(connection: &mut PgConnection, plan: &Plan, parties: &Parties) ->
     Ok(Some(step).filter(|_| !all.is_empty()).into_iter().collect())
 }
 
-/// The functions, which have the rights of the role that serves: to our schema, and to read.
-fn functions_of(plan: &Plan, parties: &Parties) -> Step {
+/// The functions, which have the rights of the role that serves: to our schema, and to read. Who
+/// owns a table may execute its function: the server asks the maker of a partition for that right.
+fn functions_of(plan: &Plan, parties: &Parties, owners: &[BTreeSet<&str>]) -> Step {
     let mut sql = as_role(parties);
-    for (table, body) in plan.functions(&parties.schema) {
+    for ((table, body), owners) in plan.functions(&parties.schema).zip(owners) {
         let (schema, name) = (quoted(&parties.schema), function(table));
         sql += &format!(
             "\nCREATE OR REPLACE FUNCTION {schema}.{name}() RETURNS trigger LANGUAGE plpgsql \
              SECURITY DEFINER AS {};\nREVOKE ALL ON FUNCTION {schema}.{name}() FROM PUBLIC;",
             dollar_quoted(&body)
         );
-        if parties.role != parties.user {
-            let user = quoted(&parties.user);
-            sql += &format!("\nGRANT EXECUTE ON FUNCTION {schema}.{name}() TO {user};");
+        let grantees = owners.iter().copied().chain([&*parties.user]);
+        let grantees: BTreeSet<&str> = grantees.filter(|of| *of != parties.role).collect();
+        for grantee in grantees.into_iter().map(quoted) {
+            sql += &format!("\nGRANT EXECUTE ON FUNCTION {schema}.{name}() TO {grantee};");
         }
     }
     Step::new(
@@ -257,6 +268,18 @@ fn full_name(table: &TableName) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tables_whose_names_have_dots_have_triggers_of_their_own() {
+        let name = |schema: &str, name: &str| {
+            functions::suffix(&TableName { schema: schema.into(), name: name.into() })
+        };
+        assert_ne!(name("x.y", "z"), name("x", "y.z"));
+        assert_ne!(name("x.", "z"), name("x", ".z"));
+        // Triggers that earlier releases have made keep their names.
+        let plain = xxhash_rust::xxh3::xxh3_64(b"public.bag") as u32;
+        assert_eq!(name("public", "bag"), format!("{plain:08x}"));
+    }
 
     #[test]
     fn no_name_ends_the_text_of_a_function() {
