@@ -55,7 +55,7 @@ WITH key AS (
                     THEN old.by_blood_type
                     -- If another program wrote something unreadable, the figures by type are lost,
                     -- and only the total is left.
-                    ELSE pg_catalog.jsonb_build_object('unknown', pg_catalog.jsonb_build_object('stock', least(greatest(old.total_stock, 0), 1000000000000000)))
+                    ELSE pg_catalog.jsonb_build_object('unknown', pg_catalog.jsonb_build_object('stock', least(greatest(coalesce(old.total_stock, 0::bigint), 0::bigint), 1000000000000000)))
                 END) AS kept WHERE NOT key.is_today
                 -- own tables: figures
                 UNION ALL

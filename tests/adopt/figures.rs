@@ -96,8 +96,11 @@ pub async fn facilities(service: &Service, freshness: &str) -> Vec<Value> {
 fn add(figures: &mut Figures, key: &str, day: &Value, with_stock: bool) {
     let date = day["date"].as_str().expect("a date");
     for (blood_type, of_type) in day["by_blood_type"].as_object().into_iter().flatten() {
-        for figure in ["stock", "transferred", "requests"] {
-            let value = of_type[figure].as_i64().unwrap_or(0);
+        let of = |figure: &str| of_type[figure].as_i64().unwrap_or(0);
+        let figures_of_day = ["stock", "transferred", "requests"];
+        assert!(figures_of_day.iter().any(|figure| of(figure) != 0), "{blood_type} is none: {day}");
+        for figure in figures_of_day {
+            let value = of(figure);
             if value != 0 && (figure != "stock" || with_stock) {
                 let of = (key.to_owned(), date.into(), figure.into(), blood_type.clone());
                 figures.insert(of, value);
