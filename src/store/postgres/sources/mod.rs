@@ -156,7 +156,8 @@ impl SourceStatements {
 /// The derive statement where a closed day may have kept a stock below 0: a ledger of another
 /// program may have more issues than receipts, and its days close with what they showed.
 fn with_stock_below_0(derive: &str) -> String {
-    let (of_type, total) = ("@ < 0 ||", "greatest(coalesce(old.total_stock, 0::bigint), 0::bigint)");
+    let (of_type, total) =
+        ("@ < 0 ||", "greatest(coalesce(old.total_stock, 0::bigint), 0::bigint)");
     assert!(derive.contains(total) && derive.contains(of_type), "the statement has these parts");
     derive
         .replace(of_type, "@ < -1000000000000000 ||")
