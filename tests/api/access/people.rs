@@ -16,8 +16,12 @@ pub const SESSION: &str = "__Host-facility-summary-session";
 
 /// Makes an account by the command.
 pub async fn add_user(launch: &Launch, name: &str, options: &[&str]) {
-    let words: Vec<&str> =
+    let mut words: Vec<&str> =
         ["user", "add", name].into_iter().chain(options.iter().copied()).collect();
+    let is_of_facilities = options.iter().any(|word| ["viewer", "operator"].contains(word));
+    if is_of_facilities && !options.contains(&"--facility") {
+        words.push("--all-facilities");
+    }
     let made = launch.run_with_input(&words, &format!("{PASSWORD}\n")).await;
     assert_eq!(made.code, Some(0), "{}", made.output);
 }
