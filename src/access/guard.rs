@@ -282,8 +282,8 @@ impl Guard {
         match (seconds > 0, self.is_clock_behind.swap(seconds > 0, Ordering::Relaxed)) {
             (true, false) => tracing::warn!(
                 seconds,
-                "the database's clock was set back; credentials end here by the time that it showed \
-                 before, so that none counts again that has ended. Where the earlier time was the \
+                "the database's clock was set back; credentials end here by the time that it \
+                 showed before, so that none counts again that has ended. Where that time was the \
                  wrong one, start this server anew: until then, what ends soon ends earlier"
             ),
             (false, true) => tracing::info!("credentials end by the database's clock again"),

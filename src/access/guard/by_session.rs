@@ -101,8 +101,9 @@ impl Guard {
         SignedIn { until_ms: who.until_ms, session, token: who.token.clone(), ..renewed }
     }
 
-    /// The sessions that were ended since the access version that is known. `None` where that cannot
-    /// be said: a backup was restored, so that which ones have ended is read anew, one by one.
+    /// The sessions that were ended since the access version that is known. `None` where that
+    /// cannot be said: a backup was restored, so that which ones have ended is read anew, one by
+    /// one.
     pub(super) async fn read_ended(
         &self,
         known: i64,

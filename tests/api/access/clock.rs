@@ -30,7 +30,10 @@ async fn what_has_ended_does_not_count_again_when_the_clock_is_set_back() {
     let admin = added(&launch, &["--role", "admin", "--name", "the test"]).await;
     add_user(&launch, "anna", &["--role", "viewer"]).await;
     let service = launch.credential(&admin).start().await;
-    let wish = |end: Timestamp| json!({"name": "x", "role": "viewer", "facilities": "all", "expires_at": end.to_string()});
+    let wish = |end: Timestamp| {
+        let end = end.to_string();
+        json!({"name": "x", "role": "viewer", "facilities": "all", "expires_at": end})
+    };
     let token = |end: Timestamp| {
         let claims = json!({
             "iss": "test", "aud": "facility-summary", "sub": "somebody", "exp": end.as_second(),
