@@ -23,6 +23,8 @@ pub struct Clock {
     base_ms: AtomicI64,
     /// `None` before the first answer.
     bounds: Mutex<Option<Bounds>>,
+    /// The greatest distance that was seen between the estimate and [`slow`].
+    farthest_ms: AtomicI64,
 }
 
 /// What the answers so far prove of the database's clock: bounds of its time at the instant when
@@ -44,12 +46,34 @@ impl Clock {
         Clock {
             base_ms: AtomicI64::new(jiff::Timestamp::now().as_millisecond() - elapsed_ms()),
             bounds: Mutex::default(),
+            farthest_ms: AtomicI64::new(i64::MIN),
         }
     }
 
     /// The database's time now, in milliseconds since the Unix epoch.
     pub fn now_ms(&self) -> i64 {
         self.base_ms.load(Ordering::Relaxed) + elapsed_ms()
+    }
+
+    /// An instant that never goes back in this process, in milliseconds since the Unix epoch: the
+    /// estimate, until the database's clock is set back. Then it goes on from the latest time that
+    /// was seen, a little slower than the monotonic clock, until the database's clock is ahead of
+    /// it. It is slower so that it does not get ahead by itself, where the database's clock is.
+    pub fn never_back_ms(&self) -> i64 {
+        let elapsed_ms = elapsed_ms();
+        let slow_ms = slow(elapsed_ms);
+        let distance_ms = self.base_ms.load(Ordering::Relaxed) + elapsed_ms - slow_ms;
+        let farthest_ms = self.farthest_ms.load(Ordering::Relaxed);
+        if distance_ms > farthest_ms {
+            self.farthest_ms.fetch_max(distance_ms, Ordering::Relaxed);
+        }
+        distance_ms.max(farthest_ms) + slow_ms
+    }
+
+    /// By how many milliseconds the database's clock is behind [`Clock::never_back_ms`]: 0 unless
+    /// it was set back.
+    pub fn set_back_by_ms(&self) -> i64 {
+        (self.never_back_ms() - self.now_ms()).max(0)
     }
 
     /// The database's clock does not show a later time than this now, in milliseconds since the
@@ -94,6 +118,12 @@ impl Clock {
         let took_us = i64::try_from(asked.elapsed().as_micros()).unwrap_or(i64::MAX);
         let took_ms = took_us / 1_000;
         let mut bounds = self.bounds();
+        if bounds.is_none() {
+            // So far it was the clock of this machine, which says nothing of the database's.
+            self.farthest_ms.store(i64::MIN, Ordering::Relaxed);
+        } else {
+            self.never_back_ms();
+        }
         *bounds = Some(Bounds::after(*bounds, database_ms, took_us, elapsed_us()));
         drop(bounds);
         if !(database_ms..=database_ms.saturating_add(took_ms)).contains(&self.now_ms()) {
@@ -101,6 +131,7 @@ impl Clock {
             // millisecond.
             self.base_ms.store(database_ms - elapsed_ms() - 1, Ordering::Relaxed);
         }
+        self.never_back_ms();
     }
 }
 
@@ -133,6 +164,11 @@ impl Bounds {
             false => answer,
         }
     }
+}
+
+/// A time that passes a little slower than `elapsed_ms`, by as much as two clocks may drift apart.
+fn slow(elapsed_ms: i64) -> i64 {
+    elapsed_ms - elapsed_ms.div_euclid(DRIFT)
 }
 
 fn elapsed_ms() -> i64 {
@@ -228,6 +264,38 @@ mod tests {
         assert!(clock.now_ms() < database_ms + 40, "the estimate is behind");
         clock.has_passed(latest_ms).await;
         assert!(clock.now_ms() >= latest_ms - 1);
+    }
+
+    #[test]
+    fn what_ends_by_the_clock_has_ended_also_after_it_was_set_back() {
+        let clock = Clock::new();
+        let begun_ms = clock.now_ms();
+        // Before the first answer, this machine's clock says nothing.
+        assert!(clock.never_back_ms() >= begun_ms);
+        clock.sync(begun_ms - 3_600_000, Instant::now());
+        assert!(clock.never_back_ms() < begun_ms - 3_500_000);
+        let mut seen_ms = i64::MIN;
+        for off_ms in [0, 600_000, -600_000, 300_000, -86_400_000, 700_000, 0] {
+            clock.sync(begun_ms + off_ms, Instant::now());
+            let now_ms = clock.never_back_ms();
+            assert!(now_ms >= seen_ms, "it went back at {off_ms}");
+            assert!(now_ms >= clock.now_ms(), "it is not behind the database's clock");
+            seen_ms = now_ms;
+        }
+        assert!(seen_ms >= begun_ms + 699_000);
+        assert!((690_000..710_000).contains(&clock.set_back_by_ms()));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_slow_time_never_goes_back_and_is_slower(
+            at_ms in 0i64..1 << 50,
+            later_ms in 0i64..1 << 40,
+        ) {
+            let passed_ms = slow(at_ms + later_ms) - slow(at_ms);
+            proptest::prop_assert!((0..=later_ms).contains(&passed_ms));
+            proptest::prop_assert!(later_ms - passed_ms <= later_ms / DRIFT + 1);
+        }
     }
 
     #[test]

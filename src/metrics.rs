@@ -186,6 +186,11 @@ metrics! {
         "Credentials that were verified, as they were not remembered: keys and tokens.",
         &["kind"],
     );
+    clock_set_back: IntGauge = gauge(
+        "access_clock_set_back_seconds",
+        "By how much the database's clock is behind the time by which credentials end; 0 unless it \
+         was set back.",
+    );
     panics: IntCounter = counter("panics_total", "Panics caught in handlers and jobs.");
     stream_gaps: IntCounterVec = counters(
         "stream_gaps_total",

@@ -51,7 +51,7 @@ impl AccountWish {
         if self.role == Role::Admin {
             return Some(("facilities", "must be left out for the role admin".to_owned()));
         }
-        let right = "must name at least one facility; leave it out for all of them";
+        let right = "must name at least one facility";
         facilities.is_empty().then(|| ("facilities", right.to_owned()))
     }
 

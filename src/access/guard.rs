@@ -21,7 +21,7 @@ use super::{
     known_keys::KnownKeys,
     remembered::Remembered,
     sessions::{self, KnownSession, Lifetimes},
-    tokens::Tokens,
+    tokens::{KeyPrint, Tokens},
     uses::Uses,
 };
 use crate::{
@@ -40,14 +40,16 @@ pub struct SignedIn {
     pub principal: Principal,
     /// The facilities that it may see.
     pub visible: Visible,
-    /// When the credential ends, by a clock that nobody sets; `None`: never.
-    until: Option<Instant>,
+    /// When the credential ends, by [`Clock::never_back_ms`]; `None`: never.
+    until_ms: Option<i64>,
     /// When its facilities are looked up again.
     visible_until: Option<Instant>,
     /// The API key by which it signed in.
     key: Option<String>,
     /// The token by which it signed in.
     token: Option<TokenName>,
+    /// The key that the token is signed with.
+    signed_by: Option<KeyPrint>,
     /// The session by which it signed in.
     session: Option<KnownSession>,
     /// When the use of the key or session was noted last, in minutes since 1970.
@@ -60,17 +62,13 @@ impl SignedIn {
         self.session.as_ref().map(|session| session.id.as_str())
     }
 
-    fn is_over(&self) -> bool {
-        self.visible_until.is_some_and(|until| Instant::now() >= until) || self.has_ended()
+    fn is_over(&self, now_ms: i64) -> bool {
+        self.visible_until.is_some_and(|until| Instant::now() >= until) || self.has_ended(now_ms)
     }
 
-    fn has_ended(&self) -> bool {
-        self.until.is_some_and(|until| Instant::now() >= until)
-            || self.session.as_ref().is_some_and(KnownSession::is_idle)
-    }
-
-    fn is_session(&self, id: &str) -> bool {
-        self.session_id() == Some(id)
+    fn has_ended(&self, now_ms: i64) -> bool {
+        self.until_ms.is_some_and(|until_ms| now_ms >= until_ms)
+            || self.session.as_ref().is_some_and(|session| session.is_idle(now_ms))
     }
 }
 
@@ -142,10 +140,14 @@ pub struct Guard {
     /// The places of those that wait for a look for a key.
     waiting_for_keys: Arc<Semaphore>,
     metrics: Arc<Metrics>,
+    /// How often a provider's key had gone, when what is remembered was gone through last.
+    removals: AtomicU64,
     /// Counts how often sessions were ended, before they are forgotten.
     endings: AtomicU64,
     /// Whether there is an account.
     has_users: AtomicBool,
+    /// Whether the log has said that the clock was set back.
+    is_clock_behind: AtomicBool,
     browsers: Browsers,
     looked_up: Semaphore,
     waiting: Semaphore,
@@ -186,8 +188,10 @@ impl Guard {
             last_look: tokio::sync::Mutex::default(),
             waiting_for_keys: Arc::new(Semaphore::new(WAITING)),
             metrics,
+            removals: AtomicU64::new(0),
             endings: AtomicU64::new(0),
             has_users: AtomicBool::new(false),
+            is_clock_behind: AtomicBool::new(false),
             browsers,
             looked_up: Semaphore::new(LOOKED_UP),
             waiting: Semaphore::new(WAITING),
@@ -199,8 +203,9 @@ impl Guard {
 
     /// Who has this credential, as far as that is remembered. Costs a look-up.
     pub fn remembered(&self, credential: &str) -> Option<Arc<SignedIn>> {
-        let who = self.remembered.find(credential).filter(|who| !who.is_over())?;
-        self.note_use(&who);
+        let now_ms = self.clock.never_back_ms();
+        let who = self.remembered.find(credential).filter(|who| !who.is_over(now_ms))?;
+        self.note_use(&who, now_ms);
         Some(who)
     }
 
@@ -217,7 +222,7 @@ impl Guard {
             None => self.verify_token(credential).await?,
         });
         self.remember(credential, &who)?;
-        self.note_use(&who);
+        self.note_use(&who, self.clock.never_back_ms());
         Ok(who)
     }
 
@@ -229,7 +234,7 @@ impl Guard {
             self.remembered.forget(|other| other.key == who.key);
             return Err(Denial::Invalid);
         }
-        if self.is_denied(who) {
+        if self.is_denied(who) || self.is_signed_by_removed(who) {
             self.remembered.forget(|other| other.token == who.token);
             return Err(Denial::Invalid);
         }
@@ -239,32 +244,51 @@ impl Guard {
     fn signed_in(
         &self,
         principal: Principal,
-        left: Option<Duration>,
+        until_ms: Option<i64>,
         key: Option<String>,
     ) -> SignedIn {
         let visible = Visible::of(&principal.facilities, &self.directory);
         let has_keys = principal.facilities.has_keys();
-        let until = left.and_then(|left| Instant::now().checked_add(left));
         SignedIn {
             principal,
             visible,
-            until,
+            until_ms,
             visible_until: has_keys.then(|| Instant::now() + SCOPE_BY_KEY),
             key,
             token: None,
+            signed_by: None,
             session: None,
             noted_minute: AtomicI64::new(i64::MIN),
         }
     }
 
     /// Looks whether keys or denials were changed, and reads them again if so. What was remembered
-    /// of a revoked key or a denied token is forgotten; everything else stays.
+    /// of a revoked key, a denied token, or a token of a key that has gone is forgotten; everything
+    /// else stays.
     ///
     /// # Errors
     /// The database does not answer. What is known is kept.
     pub async fn follow(&self) -> store::Result<()> {
+        self.watch_clock();
+        self.forget_removed();
         let mut last = self.last_look.lock().await;
         self.look(&mut last).await
+    }
+
+    /// Says in the log and in a metric that the database's clock was set back, and by how much.
+    fn watch_clock(&self) {
+        let seconds = self.clock.set_back_by_ms() / 1_000;
+        self.metrics.clock_set_back.set(seconds);
+        match (seconds > 0, self.is_clock_behind.swap(seconds > 0, Ordering::Relaxed)) {
+            (true, false) => tracing::warn!(
+                seconds,
+                "the database's clock was set back; credentials end here by the time that it \
+                 showed before, so that none counts again that has ended. Where that time was the \
+                 wrong one, start this server anew: until then, what ends soon ends earlier"
+            ),
+            (false, true) => tracing::info!("credentials end by the database's clock again"),
+            _ => {}
+        }
     }
 
     async fn look(&self, last: &mut Look) -> store::Result<()> {
@@ -272,10 +296,14 @@ impl Guard {
         let version = self.store.access_version().await?;
         let known = self.version.load(Ordering::Acquire);
         if version != known {
-            self.read_keys().await?;
-            self.read_denials().await?;
+            let ended = self.read_ended(known, version).await?;
+            // Most changes are ends of sessions, for which no other table is read.
+            if !ended.as_ref().is_some_and(|ended| ended.is_all) {
+                self.read_keys().await?;
+                self.read_denials().await?;
+            }
             self.has_users.store(self.store.has_users().await?, Ordering::Release);
-            self.forget_ended(known, version).await?;
+            self.forget_ended(ended.as_ref());
             self.version.store(version, Ordering::Release);
         }
         last.has_found = true;
@@ -310,16 +338,15 @@ impl Guard {
     }
 
     /// Notes the use of a key or a session, once a minute.
-    fn note_use(&self, who: &SignedIn) {
+    fn note_use(&self, who: &SignedIn, now_ms: i64) {
         let (id, uses) = match (&who.key, &who.session) {
             (Some(key), _) => (key, &self.key_uses),
             (None, Some(session)) => {
-                session.touch();
+                session.touch(now_ms);
                 (&session.id, &self.session_uses)
             }
             (None, None) => return,
         };
-        let now_ms = self.clock.now_ms();
         let minute = now_ms.div_euclid(60_000);
         if who.noted_minute.swap(minute, Ordering::Relaxed) != minute {
             uses.note(id, minute * 60_000);

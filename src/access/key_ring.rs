@@ -36,7 +36,6 @@ impl KeyWish {
     /// What is wrong with it: the field, and what would be right.
     pub fn fault(&self, now_ms: i64) -> Option<(&'static str, String)> {
         let has_facilities = self.facilities.as_ref().is_some_and(|ids| !ids.is_empty());
-        let is_limited = matches!(self.role, Role::Viewer | Role::Operator);
         let is_long = self.name.chars().count() > NAME_CHARS;
         let is_hidden = |c: char| c.is_control() || names::turns_direction(c);
         if self.name.trim().is_empty() || is_long || self.name.contains(is_hidden) {
@@ -46,7 +45,7 @@ impl KeyWish {
             );
             return Some(("name", right));
         }
-        if self.facilities.is_some() && !is_limited {
+        if self.facilities.is_some() && !self.role.is_of_facilities() {
             let right = format!(
                 "must be left out for the role {}: only viewer and operator are limited to \
                  facilities",
@@ -55,8 +54,7 @@ impl KeyWish {
             return Some(("facilities", right));
         }
         if self.facilities.is_some() && !has_facilities {
-            let right = "must name at least one facility; leave it out for all of them";
-            return Some(("facilities", right.to_owned()));
+            return Some(("facilities", "must name at least one facility".to_owned()));
         }
         if self.may_read && self.role != Role::Service {
             let right = "is for the role service only; the other roles say themselves what they \

@@ -5,11 +5,8 @@
 use std::{
     collections::BTreeSet,
     str::FromStr,
-    sync::{
-        LazyLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -66,40 +63,33 @@ impl Lifetimes {
 pub struct KnownSession {
     /// Its id.
     pub id: String,
-    idle: Duration,
-    /// When it was used last, in seconds of a clock that nobody sets.
-    used_s: AtomicU64,
+    idle_ms: i64,
+    /// When it was used last, as far as this server knows, in milliseconds since 1970.
+    used_ms: AtomicI64,
 }
 
 impl KnownSession {
-    /// A session that was used so long ago.
-    pub fn new(id: String, idle: Duration, used_ago: Duration) -> Self {
-        let used_s = AtomicU64::new(uptime_s().saturating_sub(used_ago.as_secs()));
-        KnownSession { id, idle, used_s }
+    /// A session that was used then.
+    pub fn new(id: String, idle: Duration, used_ms: i64) -> Self {
+        let idle_ms = i64::try_from(idle.as_millis()).unwrap_or(i64::MAX);
+        KnownSession { id, idle_ms, used_ms: AtomicI64::new(used_ms) }
     }
 
     /// The same once more.
     pub fn copy(&self) -> Self {
-        let used_s = AtomicU64::new(self.used_s.load(Ordering::Relaxed));
-        KnownSession { id: self.id.clone(), idle: self.idle, used_s }
+        let used_ms = AtomicI64::new(self.used_ms.load(Ordering::Relaxed));
+        KnownSession { id: self.id.clone(), idle_ms: self.idle_ms, used_ms }
     }
 
     /// Whether it was not used for too long, as far as this server knows.
-    pub fn is_idle(&self) -> bool {
-        uptime_s().saturating_sub(self.used_s.load(Ordering::Relaxed)) >= self.idle.as_secs()
+    pub fn is_idle(&self, now_ms: i64) -> bool {
+        now_ms.saturating_sub(self.used_ms.load(Ordering::Relaxed)) >= self.idle_ms
     }
 
     /// It is used now.
-    pub fn touch(&self) {
-        self.used_s.store(uptime_s(), Ordering::Relaxed);
+    pub fn touch(&self, now_ms: i64) {
+        self.used_ms.fetch_max(now_ms, Ordering::Relaxed);
     }
-}
-
-/// Seconds on the monotonic clock, from a start that is long enough ago for every idle time.
-fn uptime_s() -> u64 {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    const BEFORE_S: u64 = 1 << 32;
-    BEFORE_S + START.elapsed().as_secs()
 }
 
 /// Whether this is the session of the row, and not only its id.
@@ -155,14 +145,13 @@ mod tests {
 
     #[test]
     fn a_session_that_is_not_used_is_idle_and_a_use_begins_its_time_anew() {
-        let session =
-            KnownSession::new("x".into(), Duration::from_secs(60), Duration::from_secs(60));
-        assert!(session.is_idle());
-        session.touch();
-        assert!(!session.is_idle());
-        let session =
-            KnownSession::new("x".into(), Duration::from_secs(60), Duration::from_secs(30));
-        assert!(!session.is_idle());
+        let session = KnownSession::new("x".into(), Duration::from_secs(60), 1_000);
+        assert!(!session.is_idle(60_999));
+        assert!(session.is_idle(61_000));
+        session.touch(61_000);
+        assert!(!session.is_idle(61_000) && !session.copy().is_idle(120_999));
+        session.touch(2_000);
+        assert!(!session.is_idle(120_999), "the latest use counts");
     }
 
     #[test]

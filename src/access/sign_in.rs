@@ -221,7 +221,8 @@ impl SignIn {
 
     /// A session that is yet to be given to somebody.
     fn row(&self, origin: &Origin, until_ms: Option<i64>) -> SessionRow {
-        let now_ms = self.clock.now_ms();
+        // When it ends is judged by the clock that never goes back.
+        let (created_ms, now_ms) = (self.clock.now_ms(), self.clock.never_back_ms());
         let most = i64::try_from(self.guard.lifetimes().absolute.as_millis()).unwrap_or(i64::MAX);
         let expires_ms = now_ms.saturating_add(most).min(until_ms.unwrap_or(i64::MAX));
         let plain = |agent: &String| -> String {
@@ -238,7 +239,7 @@ impl SignIn {
             issuer: None,
             subject: None,
             provider_sid: None,
-            created_ms: now_ms,
+            created_ms,
             expires_ms,
             used_ms: now_ms,
             ended_ms: None,
@@ -267,7 +268,7 @@ impl SignIn {
             return Ok(None);
         }
         log(&note);
-        let left_ms = row.expires_ms.saturating_sub(self.clock.now_ms());
+        let left_ms = row.expires_ms.saturating_sub(self.clock.never_back_ms());
         let lasts_s = u64::try_from(left_ms / 1_000).unwrap_or(0);
         let expires_ms = row.expires_ms;
         Ok(Some(Begun { text: new.text, id: new.id, principal, expires_ms, lasts_s }))

@@ -36,6 +36,11 @@ impl Role {
             Role::Metrics => "metrics",
         }
     }
+
+    /// Whether it is of some facilities or of all, so that whoever gives it has to say which.
+    pub fn is_of_facilities(self) -> bool {
+        matches!(self, Role::Viewer | Role::Operator)
+    }
 }
 
 impl fmt::Display for Role {

@@ -4,21 +4,21 @@ use std::{borrow::Cow, collections::BTreeSet, str::FromStr};
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header},
+    http::StatusCode,
     web::{self, Data},
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    cloudevents::require_json,
     content_type,
     entrance::actor,
     field_rules::{self, text_of},
-    fields::{EventFields, Expected, Faults, Place},
-    json::{self, Json},
-    problem::{InputError, Problem},
+    fields::{self, Expected},
+    json::Json,
+    problem::Problem,
     query,
+    response_headers::no_store,
     state::AppState,
 };
 use crate::{
@@ -79,6 +79,24 @@ pub struct ApiKeys {
     pub items: Vec<ApiKey>,
 }
 
+/// The facilities that a new key is to see.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(untagged)]
+pub enum SeenFacilities {
+    /// Every facility: the text `all`.
+    All(AllFacilities),
+    /// These.
+    Only(BTreeSet<Uuid>),
+}
+
+/// Every facility.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AllFacilities {
+    /// Every facility.
+    All,
+}
+
 /// What a new key is to be.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -89,8 +107,9 @@ pub struct ApiKeyWish {
     /// `viewer`, `operator`, `admin`, `service` or `metrics`.
     #[schema(example = "viewer")]
     pub role: String,
-    /// Only these facilities; of `viewer` and `operator` only.
-    pub facilities: Option<BTreeSet<Uuid>>,
+    /// Which facilities it sees: a list of ids, or `all`. Required of `viewer` and `operator`; the
+    /// other roles are not limited to facilities.
+    pub facilities: Option<SeenFacilities>,
     /// A `service` that may also read figures.
     #[serde(default)]
     pub may_read: bool,
@@ -112,7 +131,7 @@ pub async fn list(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespo
     let store = app.store.clone();
     let rows = app.detached(async move { store.api_keys().await }).await?;
     let items = rows.into_iter().map(shown).collect();
-    Ok(not_stored(StatusCode::OK).json(ApiKeys { items }))
+    Ok(no_store(StatusCode::OK).json(ApiKeys { items }))
 }
 
 /// Makes a key. The answer shows it once; only its hash is stored.
@@ -140,12 +159,13 @@ pub async fn add(
     query::none(request.query_string())?;
     let body = super::events::body(&request, payload, &app).await?;
     by_the_command_only(&app)?;
-    require_json(content_type(&request))?;
-    let wish = wish(&body, app.clock.latest_ms())?;
+    // What ends earlier than that would never count on this server.
+    let now_ms = app.clock.latest_ms().max(app.clock.never_back_ms());
+    let wish = wish(content_type(&request), &body, now_ms)?;
     let (store, by) = (app.store.clone(), actor(&request));
     let (row, key) = app.detached(async move { key_ring::add(&*store, wish, by).await }).await?;
     let made = MadeApiKey { key: key.text, shown: shown(row) };
-    Ok(not_stored(StatusCode::CREATED).json(made))
+    Ok(no_store(StatusCode::CREATED).json(made))
 }
 
 /// Revokes a key: within two seconds no server takes it any more.
@@ -173,23 +193,11 @@ pub async fn revoke(request: HttpRequest, app: Data<AppState>) -> Result<HttpRes
     let named = request.match_info().get("id").unwrap_or_default();
     let id = api_keys::id_within(named).ok_or_else(unknown)?.to_owned();
     let (store, by) = (app.store.clone(), actor(&request));
-    // Of any other text there is none, and not each text can be asked for in each database.
-    let is_id = id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let ending = async move { key_ring::revoke(&*store, &id, by).await };
-    if !is_id || !app.detached(ending).await? {
+    if !app.detached(async move { key_ring::revoke(&*store, &id, by).await }).await? {
         return Err(unknown());
     }
-    if let Some(guard) = app.guard.clone() {
-        // This server does not wait for its next look. The others look each half second.
-        app.detached(async move { guard.follow().await }).await?;
-    }
-    Ok(not_stored(StatusCode::NO_CONTENT).finish())
-}
-
-fn not_stored(status: StatusCode) -> actix_web::HttpResponseBuilder {
-    let mut response = HttpResponse::build(status);
-    response.insert_header((header::CACHE_CONTROL, "no-store"));
-    response
+    app.follow_access().await?;
+    Ok(no_store(StatusCode::NO_CONTENT).finish())
 }
 
 /// 409 where there is no sign-in. A key that anybody made would count from the day on which sign-in
@@ -205,40 +213,32 @@ fn by_the_command_only(app: &AppState) -> Result<(), Problem> {
     }
 }
 
-/// Reads what a new key is to be. 400 for what is no JSON, 422 for each fault in it.
-fn wish(body: &[u8], now_ms: i64) -> Result<KeyWish, Problem> {
-    let body = json::parse(body)?;
-    let object = field_rules::object_of(&body, "", "a JSON object")
-        .map_err(|fault| Problem::invalid(vec![fault]))?;
-    let mut faults = Faults::default();
-    let mut f = EventFields::new(object, Place::Body(String::new()), &mut faults);
-    let name = f.required("name", |value| {
-        let text = text_of(value).map(str::to_owned);
-        text.ok_or(Cow::Borrowed("a text that says what the key is for"))
-    });
-    let role = f.required("role", |value| {
-        let role = text_of(value).and_then(|text| Role::from_str(text).ok());
-        role.ok_or_else(|| format!("one of {}", Role::ALL.map(Role::as_str).join(", ")).into())
-    });
-    let facilities = f.optional("facilities", ids);
-    let may_read = match object.contains_key("may_read") {
-        true => f.required("may_read", switch),
-        false => f.optional("may_read", switch).map(|_| false),
-    };
-    let expires_ms = f.optional("expires_at", field_rules::instant);
-    f.finish();
-    let faults = faults.into_list("");
-    let (Some(name), Some(role), Some(facilities), Some(may_read), Some(expires_ms), true) =
-        (name, role, facilities, may_read, expires_ms, faults.is_empty())
-    else {
-        return Err(Problem::invalid(faults));
-    };
-    let wish = KeyWish { name, role, facilities, may_read, expires_ms };
+/// Reads what a new key is to be.
+fn wish(content_type: Option<&str>, body: &[u8], now_ms: i64) -> Result<KeyWish, Problem> {
+    let (wish, said) = fields::of_body(content_type, body, |f| {
+        let name = f.required("name", |value| {
+            let text = text_of(value).map(str::to_owned);
+            text.ok_or(Cow::Borrowed("a text that says what the key is for"))
+        });
+        let role = f.required("role", |value| {
+            let role = text_of(value).and_then(|text| Role::from_str(text).ok());
+            role.ok_or_else(|| format!("one of {}", Role::ALL.map(Role::as_str).join(", ")).into())
+        });
+        let said = f.optional("facilities", facilities);
+        let may_read = f.defaulted("may_read", false, switch);
+        let expires_ms = f.optional("expires_at", field_rules::instant);
+        let (said, name, role) = (said?, name?, role?);
+        let facilities = said.clone().flatten();
+        let wish = KeyWish { name, role, facilities, may_read: may_read?, expires_ms: expires_ms? };
+        Some((wish, said))
+    })?;
+    if said.is_none() && wish.role.is_of_facilities() {
+        let detail = format!("is missing; expected {FACILITIES} for the role {}", wish.role);
+        return Err(fields::fault("facilities", detail));
+    }
     match wish.fault(now_ms) {
         None => Ok(wish),
-        Some((field, detail)) => {
-            Err(Problem::invalid(vec![InputError { pointer: format!("/{field}"), detail }]))
-        }
+        Some((field, detail)) => Err(fields::fault(field, detail)),
     }
 }
 
@@ -249,18 +249,22 @@ fn switch(value: &Json) -> Result<bool, Expected> {
     }
 }
 
-/// The ids of facilities. The nil UUID is taken, too: other programs may have written it into the
-/// table.
-fn ids(value: &Json) -> Result<BTreeSet<Uuid>, Expected> {
+const FACILITIES: &str = "a list of UUIDs such as \"0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d\", or \
+                          \"all\" for every facility,";
+
+/// The ids of facilities; `None`: all. The nil UUID is taken, too: other programs may have written
+/// it into the table.
+fn facilities(value: &Json) -> Result<Option<BTreeSet<Uuid>>, Expected> {
     let id = |value: &Json| {
         let text = text_of(value)?;
         Uuid::try_parse(text).ok().filter(|id| id.is_nil()).or(field_rules::parse_id(text))
     };
-    let ids = match value {
-        Json::List(list) => list.iter().map(id).collect(),
+    let facilities = match value {
+        Json::Text(text) if text == "all" => Some(None),
+        Json::List(list) => list.iter().map(id).collect::<Option<_>>().map(Some),
         _ => None,
     };
-    ids.ok_or(Cow::Borrowed("a list of UUIDs such as \"0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d\""))
+    facilities.ok_or(Cow::Borrowed(FACILITIES.trim_end_matches(',')))
 }
 
 fn shown(row: ApiKeyRow) -> ApiKey {

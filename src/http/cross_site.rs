@@ -2,7 +2,8 @@
 //! no secret, so any page that is open in a browser on this machine could have it change something;
 //! and by a name whose address it changes to a loopback one (DNS rebinding), such a page could read
 //! the answers, too. So without sign-in, requests with such a name are refused, and changes that
-//! come from another origin.
+//! come from another origin. With sign-in, a cookie counts for a change only where the browser says
+//! that a page of this service asks for it. No page can change what a browser says of that.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,6 +14,7 @@ use actix_web::{
         header::{self, HeaderMap, HeaderName},
     },
 };
+use reqwest::Url;
 
 use super::{json::Shown, problem::Problem};
 
@@ -36,7 +38,7 @@ pub fn refuse_without_sign_in(request: &ServiceRequest) -> Result<(), Problem> {
             ),
         ));
     }
-    if !request.method().is_safe() && is_of_another_origin(headers) {
+    if !request.method().is_safe() && source(headers, None) == Source::Elsewhere {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "A page of another origin asked for this change (Origin, Sec-Fetch-Site). While there \
@@ -46,22 +48,67 @@ pub fn refuse_without_sign_in(request: &ServiceRequest) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Whether a browser says that a page of another origin made it send this. Programs that are no
-/// browsers say nothing of the kind.
-pub fn is_of_another_origin(headers: &HeaderMap) -> bool {
-    let is_of_ours = |site: &[u8]| matches!(site, b"same-origin" | b"none");
-    if headers.get_all(SEC_FETCH_SITE).any(|site| !is_of_ours(site.as_bytes())) {
-        return true;
+/// For calls with a cookie: 403 unless a browser says that they come from a page of this service.
+/// `own` is its origin, where the settings say it; else it is the host that the request names.
+pub fn require_own_page(headers: &HeaderMap, own: Option<&str>) -> Result<(), Problem> {
+    if source(headers, own) == Source::OwnPage {
+        return Ok(());
     }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "A call of a browser that changes something must come from a page of this service: its \
+         header Sec-Fetch-Site must be same-origin, or its Origin that of this service (setting \
+         auth.public_url, where a proxy changes the host). A program signs in by an API key in the \
+         header Authorization.",
+    ))
+}
+
+/// Where a request comes from, as far as a browser says it.
+#[derive(PartialEq, Eq)]
+enum Source {
+    /// Nothing says it: a program that is no browser.
+    Unsaid,
+    /// No page: somebody has typed the address.
+    NoPage,
+    OwnPage,
+    Elsewhere,
+}
+
+fn source(headers: &HeaderMap, own: Option<&str>) -> Source {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let is_host = |origin: &str| {
-        let (_, authority) = origin.split_once("://")?;
-        Some(authority.eq_ignore_ascii_case(host?))
-    };
-    headers.get_all(header::ORIGIN).any(|origin| {
-        let origin = origin.to_str().unwrap_or_default();
-        !is_host(origin).unwrap_or(false)
-    })
+    let mut source = Source::Unsaid;
+    for origin in headers.get_all(header::ORIGIN) {
+        if !is_own(origin.to_str().unwrap_or_default(), own, host) {
+            return Source::Elsewhere;
+        }
+        source = Source::OwnPage;
+    }
+    for site in headers.get_all(SEC_FETCH_SITE) {
+        source = match site.as_bytes() {
+            b"none" => Source::NoPage,
+            b"same-origin" if source == Source::NoPage => Source::NoPage,
+            b"same-origin" => Source::OwnPage,
+            _ => return Source::Elsewhere,
+        };
+    }
+    source
+}
+
+fn is_own(origin: &str, own: Option<&str>, host: Option<&str>) -> bool {
+    match (own, host) {
+        (Some(own), _) => origin == own,
+        (None, Some(host)) => {
+            // Behind a proxy the scheme is not known here; the host with its port is.
+            let named = |scheme: &str| Url::parse(&format!("{scheme}://{host}")).ok();
+            let is = |own: Option<Url>| {
+                own.is_some_and(|own| {
+                    own.origin().is_tuple() && own.origin().ascii_serialization() == origin
+                })
+            };
+            is(named("https")) || is(named("http"))
+        }
+        (None, None) => false,
+    }
 }
 
 /// Whether a host, with or without a port, is a loopback name or address, or the one that is
@@ -81,7 +128,10 @@ fn is_here(host: &str, bound: SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::{http::Method, test::TestRequest};
+    use actix_web::{
+        http::{Method, header::HeaderValue},
+        test::TestRequest,
+    };
 
     use super::*;
 
@@ -134,5 +184,55 @@ mod tests {
             assert_eq!(status(Method::GET, &[host, header]), 200, "it is only read: {header:?}");
         }
         assert_eq!(status(Method::POST, &[host]), 200, "a program");
+    }
+
+    fn passes(own: Option<&str>, sent: &[(&'static str, &str)]) -> bool {
+        let mut headers = HeaderMap::new();
+        for (name, value) in sent {
+            let value = HeaderValue::from_str(value).unwrap();
+            headers.append(HeaderName::from_static(name), value);
+        }
+        require_own_page(&headers, own).is_ok()
+    }
+
+    #[test]
+    fn only_what_says_that_it_comes_from_here_passes() {
+        let (site, origin, host) = ("sec-fetch-site", "origin", "host");
+        let here = (host, "summary.example:8080");
+        for right in [
+            vec![here, (site, "same-origin")],
+            vec![here, (origin, "https://summary.example:8080")],
+            vec![here, (origin, "http://summary.example:8080")],
+            vec![here, (site, "same-origin"), (origin, "https://summary.example:8080")],
+            vec![(host, "summary.example"), (origin, "https://summary.example")],
+            vec![(host, "[::1]:80"), (origin, "http://[::1]")],
+        ] {
+            assert!(passes(None, &right), "{right:?}");
+        }
+        for wrong in [
+            vec![here],
+            vec![here, (site, "same-site")],
+            vec![here, (site, "cross-site")],
+            vec![here, (site, "none")],
+            vec![here, (site, "")],
+            vec![here, (origin, "null")],
+            vec![here, (origin, "https://summary.example")],
+            vec![here, (origin, "https://evil.example:8080")],
+            vec![here, (origin, "https://summary.example:8080.evil.example")],
+            vec![here, (site, "same-origin"), (origin, "https://evil.example")],
+            vec![here, (site, "cross-site"), (origin, "https://summary.example:8080")],
+            vec![(origin, "https://summary.example")],
+        ] {
+            assert!(!passes(None, &wrong), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn the_public_url_counts_where_it_is_set() {
+        let own = Some("https://summary.example");
+        let inside = ("host", "127.0.0.1:8080");
+        assert!(passes(own, &[inside, ("origin", "https://summary.example")]));
+        assert!(!passes(own, &[inside, ("origin", "http://127.0.0.1:8080")]));
+        assert!(!passes(own, &[inside, ("origin", "http://summary.example")]));
     }
 }

@@ -1,19 +1,23 @@
 //! The routes of denied principals, for admins: tokens that do not count any more.
 
+use std::borrow::Cow;
+
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header},
+    http::StatusCode,
     web::{self, Data},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
-    cloudevents::require_json,
     content_type,
     entrance::actor,
-    field_rules::parse_instant,
-    problem::{InputError, Problem},
+    field_rules::{self, text_of},
+    fields,
+    json::Json,
+    problem::Problem,
     query,
+    response_headers::no_store,
     state::AppState,
 };
 use crate::{
@@ -81,7 +85,7 @@ pub async fn list(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespo
     let store = app.store.clone();
     let rows = app.detached(async move { store.denials().await }).await?;
     let items = rows.into_iter().map(shown).collect();
-    Ok(not_stored(StatusCode::OK).json(DeniedPrincipals { items }))
+    Ok(no_store(StatusCode::OK).json(DeniedPrincipals { items }))
 }
 
 /// Ends a token, or all tokens of a subject: within two seconds no server takes them any more. The
@@ -105,17 +109,12 @@ pub async fn deny(
 ) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
     let body = super::events::body(&request, payload, &app).await?;
-    require_json(content_type(&request))?;
-    super::json::parse(&body)?; // refuses what is no JSON, and a name that occurs twice
-    let asked: DenialRequest = serde_json::from_slice(&body).map_err(|error| {
-        Problem::invalid(vec![InputError { pointer: String::new(), detail: error.to_string() }])
-    })?;
-    let wish = checked(asked, app.clock.latest_ms())?;
+    let wish = wish(content_type(&request), &body, app.clock.latest_ms())?;
     known(&wish, &app)?;
     let (store, by) = (app.store.clone(), actor(&request));
     let row = app.detached(async move { denials::deny(&*store, wish, by).await }).await?;
-    follow(&app).await?;
-    Ok(not_stored(StatusCode::CREATED).json(shown(row)))
+    app.follow_access().await?;
+    Ok(no_store(StatusCode::CREATED).json(shown(row)))
 }
 
 /// Takes a denial back: tokens that have not ended count again.
@@ -141,38 +140,21 @@ pub async fn allow(request: HttpRequest, app: Data<AppState>) -> Result<HttpResp
              them.",
         ));
     }
-    follow(&app).await?;
-    Ok(not_stored(StatusCode::NO_CONTENT).finish())
+    app.follow_access().await?;
+    Ok(no_store(StatusCode::NO_CONTENT).finish())
 }
 
-/// This server does not wait for its next look. The others look each half second.
-async fn follow(app: &Data<AppState>) -> Result<(), Problem> {
-    if let Some(guard) = app.guard.clone() {
-        app.detached(async move { guard.follow().await }).await?;
-    }
-    Ok(())
-}
-
-fn not_stored(status: StatusCode) -> actix_web::HttpResponseBuilder {
-    let mut response = HttpResponse::build(status);
-    response.insert_header((header::CACHE_CONTROL, "no-store"));
-    response
-}
-
-fn checked(asked: DenialRequest, now_ms: i64) -> Result<DenialWish, Problem> {
-    let fault = |field: &str, detail: String| {
-        Problem::invalid(vec![InputError { pointer: format!("/{field}"), detail }])
-    };
-    let DenialRequest { issuer, subject, token_id, until } = asked;
-    let until_ms = match until {
-        None => None,
-        Some(text) => Some(parse_instant(&text).ok_or_else(|| {
-            fault("until", "expected an instant such as 2027-01-01T00:00:00Z".to_owned())
-        })?),
-    };
-    let wish = DenialWish { issuer, subject, token_id, until_ms };
+fn wish(content_type: Option<&str>, body: &[u8], now_ms: i64) -> Result<DenialWish, Problem> {
+    let text = |value: &Json| text_of(value).map(str::to_owned).ok_or(Cow::Borrowed("a text"));
+    let wish = fields::of_body(content_type, body, |f| {
+        let (issuer, subject) = (f.required("issuer", text), f.required("subject", text));
+        let token_id = f.optional("token_id", text);
+        let until_ms = f.optional("until", field_rules::instant);
+        let (issuer, subject) = (issuer?, subject?);
+        Some(DenialWish { issuer, subject, token_id: token_id?, until_ms: until_ms? })
+    })?;
     match wish.fault(now_ms) {
-        Some((field, detail)) => Err(fault(field, detail)),
+        Some((field, detail)) => Err(fields::fault(field, detail)),
         None => Ok(wish),
     }
 }
@@ -188,7 +170,7 @@ fn known(wish: &DenialWish, app: &AppState) -> Result<(), Problem> {
         true => "no issuer is configured, so that no token counts anyway".to_owned(),
         false => format!("must be a configured issuer: {}", issuers.join(", ")),
     };
-    Err(Problem::invalid(vec![InputError { pointer: "/issuer".to_owned(), detail }]))
+    Err(fields::fault("issuer", detail))
 }
 
 fn shown(row: DenialRow) -> DeniedPrincipal {

@@ -14,8 +14,8 @@ use actix_web::{
 };
 
 use super::{
-    cookies, cross_site, edge::Edge, events::hang_up, field_rules, limits::UnderWay,
-    problem::Problem, same_origin, state::AppState,
+    cookies, cross_site, edge::Edge, field_rules, limits::UnderWay, problem::Problem,
+    state::AppState,
 };
 use crate::{
     access::{Denial, Guard, SignedIn, Visible, audit::Actor, sessions},
@@ -100,7 +100,7 @@ pub async fn enter(
     guard: Option<Arc<Guard>>,
     edge: Arc<Edge>,
     needs: Needs,
-    mut request: ServiceRequest,
+    request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody + 'static>, Error> {
     let rule = needs.of(&request);
@@ -108,13 +108,7 @@ pub async fn enter(
         Some(guard) => admit(&guard, &edge, rule, &request).await,
         None => admit_without_sign_in(&edge, rule, &request),
     };
-    let Admitted { who, under_way: _under_way } = match admitted {
-        Ok(admitted) => admitted,
-        Err(problem) => {
-            hang_up(request.take_payload()).await;
-            return Err(problem.into());
-        }
-    };
+    let Admitted { who, under_way: _under_way } = admitted?;
     let Some(who) = who else { return next.call(request).await };
     request.extensions_mut().insert(who);
     let mut response = next.call(request).await?;
@@ -180,7 +174,7 @@ async fn admit(
     };
     let under_way = edge.admit(request.request(), &who)?;
     if sent.is_cookie && !request.method().is_safe() {
-        same_origin::check(request.headers(), guard.own_origin())?;
+        cross_site::require_own_page(request.headers(), guard.own_origin())?;
     }
     if !rule.allows(&who.principal) {
         guard.count_denied("role");
@@ -368,8 +362,7 @@ mod tests {
         let code: String = table.chars().filter(|c| !c.is_whitespace()).collect();
         for mounted in code.split(".service(").skip(1) {
             let is_ruled = mounted.starts_with("observed(m,") && mounted.contains("Needs::to_");
-            let leads_elsewhere = mounted.starts_with("web::redirect(");
-            assert!(is_ruled || leads_elsewhere, "{mounted}");
+            assert!(is_ruled, "{mounted}");
         }
         for other in ["config.route(", "web::resource(", "web::scope(", "config.app_data("] {
             assert!(!code.contains(other), "{other}");

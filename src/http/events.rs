@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    error::PayloadError,
     http::{StatusCode, header},
     web::{self, Bytes, BytesMut, Data},
 };
-use futures_util::{Stream, StreamExt};
+use futures_util::StreamExt;
 use jiff::civil::Date;
 use serde::Serialize;
 use uuid::Uuid;
@@ -152,7 +151,7 @@ pub(super) async fn body(
     if announced(request).is_some_and(|length| length > settings.max_body as u64) {
         return Err(too_large(settings.max_body));
     }
-    let read = match tokio::time::timeout(
+    match tokio::time::timeout(
         Duration::from_millis(settings.read_timeout_ms),
         collect(&mut payload, settings.max_body),
     )
@@ -164,11 +163,7 @@ pub(super) async fn body(
              was applied.",
             settings.read_timeout_ms
         ))),
-    };
-    if read.is_err() {
-        close_after_answer(payload);
     }
-    read
 }
 
 async fn collect(payload: &mut web::Payload, max_body: usize) -> Result<Bytes, Problem> {
@@ -182,43 +177,6 @@ async fn collect(payload: &mut web::Payload, max_body: usize) -> Result<Bytes, P
     }
     Ok(body.freeze())
 }
-
-/// Closes a connection when the rest of its body is not needed. If the payload were dropped at
-/// once, actix would wait for the end of a chunked body without a limit. While the payload is held,
-/// actix closes the connection after the answer, and this task then ends by itself.
-fn close_after_answer(mut payload: impl Body) {
-    actix_web::rt::spawn(tokio::time::timeout(LINGER, async move {
-        while let Some(Ok(_)) = payload.next().await {}
-    }));
-}
-
-/// For a request that is refused whatever its body is. A short body that is there is read, so that
-/// the connection can be used again. One that is long, or comes slowly, closes the connection after
-/// the answer.
-pub(super) async fn hang_up(mut payload: impl Body) {
-    const MOST_BYTES: usize = 64 * 1024;
-    let reading = async {
-        let mut left = MOST_BYTES;
-        while let Some(Ok(chunk)) = payload.next().await {
-            match left.checked_sub(chunk.len()) {
-                Some(rest) => left = rest,
-                None => return false,
-            }
-        }
-        true
-    };
-    if !tokio::time::timeout(LINGER, reading).await.unwrap_or(false) {
-        close_after_answer(payload);
-    }
-}
-
-/// How long the rest of a body is read that nobody needs.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// The body of a request as it arrives.
-pub(super) trait Body: Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static {}
-
-impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static> Body for S {}
 
 fn too_large(max_body: usize) -> Problem {
     Problem::too_large(format!(

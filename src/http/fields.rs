@@ -5,8 +5,10 @@
 use std::borrow::Cow;
 
 use super::{
-    json::{Json, Object},
-    problem::InputError,
+    cloudevents::require_json,
+    field_rules,
+    json::{self, Json, Object},
+    problem::{InputError, Problem},
 };
 
 /// What a rule expected, in words.
@@ -71,6 +73,33 @@ impl Faults {
     }
 }
 
+/// Reads the fields of a body that is an object. 415 for another content type, 400 for what is no
+/// JSON, and 422 with each fault.
+pub fn of_body<T>(
+    content_type: Option<&str>,
+    body: &[u8],
+    read: impl FnOnce(&mut EventFields) -> Option<T>,
+) -> Result<T, Problem> {
+    require_json(content_type)?;
+    let body = json::parse(body)?;
+    let object = field_rules::object_of(&body, "", "a JSON object")
+        .map_err(|fault| Problem::invalid(vec![fault]))?;
+    let mut faults = Faults::default();
+    let mut f = EventFields::new(object, Place::Body(String::new()), &mut faults);
+    let value = read(&mut f);
+    f.finish();
+    let faults = faults.into_list("");
+    match value {
+        Some(value) if faults.is_empty() => Ok(value),
+        _ => Err(Problem::invalid(faults)),
+    }
+}
+
+/// 422 for one field of a body.
+pub fn fault(field: &str, detail: String) -> Problem {
+    Problem::invalid(vec![Place::Body(String::new()).fault(field, detail)])
+}
+
 /// Reads an object field by field. A faulty field is `None`, and is noted. `finish` notes the
 /// fields that were not read.
 pub struct EventFields<'a> {
@@ -121,6 +150,32 @@ impl<'a> EventFields<'a> {
             None | Some(Json::Null) => Some(None),
             Some(value) => self.check(field, value, rule).map(Some),
         }
+    }
+
+    /// Reads a field that may be absent, which is `default`, and not null.
+    pub fn defaulted<T>(
+        &mut self,
+        field: &'static str,
+        default: T,
+        rule: impl Fn(&Json) -> Result<T, Expected>,
+    ) -> Option<T> {
+        match self.object.contains_key(field) {
+            true => self.required(field, rule),
+            false => {
+                self.known.push(field);
+                Some(default)
+            }
+        }
+    }
+
+    /// Reads a text that must be there and that no answer shows, such as a password.
+    pub fn secret(&mut self, field: &'static str) -> Option<String> {
+        self.known.push(field);
+        let text = self.object.get(field).and_then(field_rules::text_of);
+        if text.is_none() {
+            self.note(field, "is missing, or is no text".to_owned());
+        }
+        text.map(str::to_owned)
     }
 
     /// Notes every field of the object that was not read.

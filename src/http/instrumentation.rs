@@ -33,6 +33,7 @@ use super::{
     edge::Edge,
     entrance::{Needs, enter},
     problem::Problem,
+    unread_body,
 };
 use crate::{
     access::Guard,
@@ -210,7 +211,7 @@ pub fn observed(
 /// The answer to a request that matches no route: 404, counted.
 pub fn default_service(watch: &RouteInstruments) -> Route {
     let watch = watch.clone();
-    web::to(move |request: HttpRequest| {
+    web::to(move |request: HttpRequest, body: web::Payload| {
         let nothing =
             Problem::not_found("There is nothing at this path; /docs shows what there is.");
         let edge = &watch.edge;
@@ -221,13 +222,16 @@ pub fn default_service(watch: &RouteInstruments) -> Route {
         let labels = ["unmatched", known_method(request.method()), response.status().as_str()]
             .map(str::to_owned);
         watch.metrics.http_requests.with_label_values(&labels).inc();
-        async move { response }
+        async move {
+            unread_body::hang_up_unrouted(body.into_inner()).await;
+            response
+        }
     })
 }
 
 fn around<S, B>(
     cells: Rc<RouteCells>,
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     service: &S,
 ) -> impl Future<Output = Result<ServiceResponse<BoxBody>, Error>> + use<S, B>
 where
@@ -235,6 +239,7 @@ where
     B: MessageBody + 'static,
 {
     let started = Instant::now();
+    let body = unread_body::hold(&mut request);
     let sent = request.request().clone();
     let span = match WITHOUT_SPAN.contains(&cells.route) {
         true => Span::none(),
@@ -279,6 +284,8 @@ where
                 "no request fails so any more"
             );
         }
+        let status = response.status();
+        body.hang_up(matches!(status.as_u16(), 408 | 413)).await;
         Ok(response)
     }
 }

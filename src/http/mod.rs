@@ -39,12 +39,12 @@ pub mod request_headers;
 mod resource_metadata;
 mod response_headers;
 mod routes;
-mod same_origin;
 pub mod sessions;
 pub mod sign_in;
 pub mod state;
 pub mod summaries;
 pub mod tls;
+mod unread_body;
 
 use actix_web::http::header;
 

@@ -223,6 +223,11 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     all.into_iter().filter_map(Option::as_mut)
 }
 
+/// Leads to the pages of the documentation.
+pub async fn to_docs() -> HttpResponse {
+    HttpResponse::TemporaryRedirect().insert_header((header::LOCATION, "/docs/")).finish()
+}
+
 /// `/docs/`: pages to read the document and to try requests, with all files that they need.
 pub async fn page(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let name = request.match_info().get("file").unwrap_or_default().to_owned();

@@ -5,10 +5,8 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    cloudevents::require_json,
-    event_data, field_rules,
-    fields::{EventFields, Faults, Place},
-    json,
+    event_data,
+    fields::{self, EventFields},
     problem::Problem,
 };
 use crate::domain::event::{Entity, EntityKind, Record, Statement};
@@ -66,21 +64,8 @@ fn statement(
     body: &[u8],
     read: fn(&mut EventFields) -> Option<Entity>,
 ) -> Result<Statement, Problem> {
-    require_json(content_type)?;
-    let body = json::parse(body)?;
-    let object = field_rules::object_of(&body, "", "a JSON object")
-        .map_err(|fault| Problem::invalid(vec![fault]))?;
-    let mut faults = Faults::default();
-    let mut f = EventFields::new(object, Place::Body(String::new()), &mut faults);
-    let entity = read(&mut f);
-    f.finish();
-    let faults = faults.into_list("");
-    match entity {
-        Some(_) if faults.is_empty() => {
-            Ok(Statement { kind, id, record: Record { event_time_ms, entity } })
-        }
-        _ => Err(Problem::invalid(faults)),
-    }
+    let entity = fields::of_body(content_type, body, read)?;
+    Ok(Statement { kind, id, record: Record { event_time_ms, entity: Some(entity) } })
 }
 
 #[cfg(test)]

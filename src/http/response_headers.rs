@@ -1,6 +1,12 @@
 //! The headers that say how fresh an answer is: `Age`, `Cache-Control`, `Cache-Status`.
 
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::{
+    HttpResponse, HttpResponseBuilder,
+    http::{
+        StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
+};
 
 use super::state::AppState;
 use crate::service::{
@@ -13,6 +19,13 @@ pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-statu
 /// How long, after the end of its freshness, a client may still show an answer while it asks for a
 /// new one.
 const STALE_WHILE_REVALIDATE_SECONDS: i64 = 30;
+
+/// An answer that nobody stores.
+pub(super) fn no_store(status: StatusCode) -> HttpResponseBuilder {
+    let mut response = HttpResponse::build(status);
+    response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+    response
+}
 
 /// A header value of whole seconds, 2^31 at most (RFC 9111, 1.2.2). Most answers need one of the
 /// first few values, which are not formatted.

@@ -182,8 +182,12 @@ fn watch(config: &mut web::ServiceConfig, m: &RouteInstruments, metrics: Metrics
         .service(observed(m, "/openapi.json", Needs::to_read(Rule::Open), |r| {
             only(r, "GET, HEAD").route(read().to(openapi::document))
         }))
-        .service(web::redirect("/", "/docs/"))
-        .service(web::redirect("/docs", "/docs/"))
+        .service(observed(m, "/", Needs::to_read(Rule::Open), |r| {
+            only(r, "GET, HEAD").route(read().to(openapi::to_docs))
+        }))
+        .service(observed(m, "/docs", Needs::to_read(Rule::Open), |r| {
+            only(r, "GET, HEAD").route(read().to(openapi::to_docs))
+        }))
         .service(observed(m, "/docs/{file:.*}", Needs::to_read(Rule::Open), |r| {
             only(r, "GET, HEAD").route(read().to(openapi::page))
         }));

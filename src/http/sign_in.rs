@@ -2,18 +2,22 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{self, HeaderValue},
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
     web::{self, Data},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use super::{
-    cloudevents::require_json,
-    content_type, cookies,
+    content_type, cookies, cross_site,
     entrance::{actor, client_address, who},
+    fields::{self, EventFields, fault},
     me::Me,
     problem::{InputError, Problem},
-    query, same_origin,
+    query,
+    response_headers::no_store,
     state::AppState,
 };
 use crate::access::{
@@ -77,23 +81,21 @@ pub async fn login(
     app: Data<AppState>,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let people = people(&request, &app)?;
-    let Login { name, password } = read(&request, payload, &app).await?;
-    same_origin::check(request.headers(), people.sign_in.own_origin())?;
+    let (people, (name, password)) = sent(&request, &app, payload, |f| {
+        let (name, password) = (f.secret("name"), f.secret("password"));
+        Some((name?, password?))
+    })
+    .await?;
     let is_long = |text: &str, most: usize| text.len() > most;
     if is_long(&name, accounts::NAME_CHARS) || is_long(&password, passwords::MOST_BYTES) {
-        return Err(fault("", "a name has at most 100 bytes, and a password 1000".to_owned()));
+        let detail = "a name has at most 100 bytes, and a password 1000".to_owned();
+        return Err(Problem::invalid(vec![InputError { pointer: String::new(), detail }]));
     }
     let origin = origin(&request);
-    let sign_in = people.sign_in.clone();
-    let begun =
-        app.detached(async move { sign_in.by_password(&name, password, &origin).await }).await;
-    begun.map(|begun| signed_in(&app, begun)).map_err(|refused| {
-        problem(
-            refused,
-            "The name or the password is wrong, or the account cannot be used any more.",
-        )
-    })
+    let sign_in = people.sign_in;
+    let beginning = async move { sign_in.by_password(&name, password, &origin).await };
+    let wrong = "The name or the password is wrong, or the account cannot be used any more.";
+    signed_in(&app, beginning, wrong).await
 }
 
 /// Makes the first account, an admin, by the code that the log shows while nobody can sign in.
@@ -116,29 +118,29 @@ pub async fn setup(
     app: Data<AppState>,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let people = people(&request, &app)?;
-    let Setup { code, name, password } = read(&request, payload, &app).await?;
-    same_origin::check(request.headers(), people.sign_in.own_origin())?;
+    let (people, (code, name, password)) = sent(&request, &app, payload, |f| {
+        let (code, name, password) = (f.secret("code"), f.secret("name"), f.secret("password"));
+        Some((code?, name?, password?))
+    })
+    .await?;
     if !people.sign_in.is_closed() {
         return Err(Problem::not_found(
             "There is nothing to set up: somebody can sign in already.",
         ));
     }
     if code.len() > 100 {
-        return Err(fault("/code", "a code has at most 100 bytes".to_owned()));
+        return Err(fault("code", "a code has at most 100 bytes".to_owned()));
     }
-    let name = accounts::name_of(&name).ok_or_else(|| fault("/name", NAME_RULE.to_owned()))?;
+    let name = accounts::name_of(&name).ok_or_else(|| fault("name", NAME_RULE.to_owned()))?;
     if let Some(detail) = passwords::fault(&password, &name) {
-        return Err(fault("/password", detail));
+        return Err(fault("password", detail));
     }
     let wish = AccountWish { name, role: FIRST_ROLE, facilities: None };
     let origin = origin(&request);
-    let sign_in = people.sign_in.clone();
-    let begun =
-        app.detached(async move { sign_in.set_up(&code, wish, password, &origin).await }).await;
-    begun.map(|begun| signed_in(&app, begun)).map_err(|refused| {
-        problem(refused, "The code is none of those that the log shows, or was used before.")
-    })
+    let sign_in = people.sign_in;
+    let beginning = async move { sign_in.set_up(&code, wish, password, &origin).await };
+    let wrong = "The code is none of those that the log shows, or was used before.";
+    signed_in(&app, beginning, wrong).await
 }
 
 /// Ends the session of this browser.
@@ -162,8 +164,7 @@ pub async fn logout(request: HttpRequest, app: Data<AppState>) -> Result<HttpRes
     };
     let by = actor(&request);
     let ended = app.detached(async move { people.sign_out(&session, by).await }).await?;
-    let mut response = HttpResponse::Ok();
-    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    let mut response = no_store(StatusCode::OK);
     response.insert_header((header::SET_COOKIE, cookies::end_session()));
     Ok(response.json(SignedOut { end_session_url: ended }))
 }
@@ -183,14 +184,32 @@ pub(super) fn origin(request: &HttpRequest) -> Origin {
     Origin { address: client_address(request), agent: agent.map(str::to_owned) }
 }
 
-/// The answer to somebody who has signed in.
-fn signed_in(app: &AppState, begun: Begun) -> HttpResponse {
-    let cookie = cookies::set_session(&begun.text, begun.lasts_s);
-    let mut response = HttpResponse::Ok();
-    response.insert_header((header::CACHE_CONTROL, "no-store"));
-    response.insert_header((header::SET_COOKIE, cookie));
+/// What a page of this service has sent to sign somebody in. No answer shows anything of it.
+async fn sent<T>(
+    request: &HttpRequest,
+    app: &AppState,
+    payload: web::Payload,
+    read: impl FnOnce(&mut EventFields) -> Option<T>,
+) -> Result<(People, T), Problem> {
+    let people = people(request, app)?;
+    let body = super::events::body(request, payload, app).await?;
+    let sent = fields::of_body(content_type(request), &body, read)?;
+    cross_site::require_own_page(request.headers(), people.sign_in.own_origin())?;
+    Ok((people, sent))
+}
+
+/// Begins a session, and sets its cookie. `wrong` is what somebody is told who has sent what does
+/// not fit.
+async fn signed_in(
+    app: &AppState,
+    beginning: impl Future<Output = Result<Begun, Refused>> + Send + 'static,
+    wrong: &str,
+) -> Result<HttpResponse, Problem> {
+    let begun = app.detached(beginning).await.map_err(|refused| problem(refused, wrong))?;
+    let mut response = no_store(StatusCode::OK);
+    response.insert_header((header::SET_COOKIE, cookies::set_session(&begun.text, begun.lasts_s)));
     response.insert_header((header::VARY, HeaderValue::from_static("Cookie, Authorization")));
-    response.json(Me::of_session(app, begun))
+    Ok(response.json(Me::of_session(app, begun)))
 }
 
 /// What somebody is told who was not signed in.
@@ -206,29 +225,4 @@ pub(super) fn problem(refused: Refused, wrong: &str) -> Problem {
         }
         Refused::Store(error) => Problem::from(error),
     }
-}
-
-/// The body of a request.
-async fn read<T: DeserializeOwned>(
-    request: &HttpRequest,
-    payload: web::Payload,
-    app: &AppState,
-) -> Result<T, Problem> {
-    let body = super::events::body(request, payload, app).await?;
-    require_json(content_type(request))?;
-    super::json::parse(&body)?; // refuses what is no JSON, and a name that occurs twice
-    // The error names fields and types; a text with a value in it is not passed on.
-    serde_json::from_slice(&body).map_err(|error| {
-        let detail = match error.classify() {
-            serde_json::error::Category::Data if !error.to_string().contains("invalid") => {
-                error.to_string()
-            }
-            _ => "expected the fields that /openapi.json names, each a text".to_owned(),
-        };
-        fault("", detail)
-    })
-}
-
-fn fault(pointer: &str, detail: String) -> Problem {
-    Problem::invalid(vec![InputError { pointer: pointer.to_owned(), detail }])
 }

@@ -224,6 +224,15 @@ impl AppState {
         }
     }
 
+    /// Looks for changes of keys, accounts and denials at once, after one was made here. The other
+    /// servers look each half second.
+    pub async fn follow_access(&self) -> Result<(), Problem> {
+        if let Some(guard) = self.guard.clone() {
+            self.detached(async move { guard.follow().await }).await?;
+        }
+        Ok(())
+    }
+
     /// Runs work that waits for the database in a task of its own, away from the HTTP worker. The
     /// work goes on when its client disconnects, and the connections that it opens do not end with
     /// the worker.

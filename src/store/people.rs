@@ -144,8 +144,9 @@ pub trait PeopleStore {
         of: EndedByProvider<'_>,
         note: &AuditNote,
     ) -> Result<u64>;
-    /// The ids of the sessions that were ended after this access version.
-    async fn sessions_ended_after(&self, version: i64) -> Result<Vec<String>>;
+    /// The sessions that were ended after this access version: the id of each, and the version that
+    /// its end has made.
+    async fn sessions_ended_after(&self, version: i64) -> Result<Vec<(String, i64)>>;
     /// Notes when sessions were used last: id and instant in milliseconds since 1970.
     async fn note_session_uses(&self, uses: &[(String, i64)]) -> Result<()>;
     /// Stores the hash of a code for the first account. Returns false when somebody can sign in.

@@ -102,8 +102,7 @@ pub async fn run(
 
 /// Refuses a viewer or an operator of whom nothing says what it may see.
 fn says_which_facilities(args: &AddArgs) -> bool {
-    let is_limited = matches!(args.role, Role::Viewer | Role::Operator);
-    if is_limited && args.facilities.is_empty() && !args.all_facilities {
+    if args.role.is_of_facilities() && args.facilities.is_empty() && !args.all_facilities {
         eprintln!(
             "facility-summary: a {} sees the facilities that its key names: --facility ID, once \
              for each, or --all-facilities",

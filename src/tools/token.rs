@@ -104,7 +104,7 @@ pub async fn run(
 }
 
 fn mint_one(args: MintArgs, settings: &AuthSettings) -> Result<ExitCode, String> {
-    let is_limited = matches!(args.role, Role::Viewer | Role::Operator);
+    let is_limited = args.role.is_of_facilities();
     let facilities = match (is_limited, args.facility.is_empty(), args.all_facilities) {
         (true, true, false) => {
             return Err(format!(

@@ -67,9 +67,12 @@ pub struct AddArgs {
     /// viewer (reads figures), operator (also posts events and refreshes), admin (everything)
     #[arg(long, value_parser = Role::from_str)]
     role: Role,
-    /// Limit it to this facility; repeated for several [default: all]
-    #[arg(long = "facility", value_name = "ID")]
+    /// A facility that a viewer or operator sees; repeated for several
+    #[arg(long = "facility", value_name = "ID", conflicts_with = "all_facilities")]
     facilities: Vec<Uuid>,
+    /// A viewer or operator sees every facility
+    #[arg(long)]
+    all_facilities: bool,
     /// Make a password, and print it
     #[arg(long)]
     generate: bool,
@@ -113,6 +116,13 @@ async fn add(args: AddArgs, core: &Core, has_sign_in: bool) -> Result<ExitCode, 
     if let Some((field, detail)) = wish.fault() {
         let option = if field == "facilities" { "--facility" } else { "--role" };
         return Ok(wrong(&format!("{option} {detail}")));
+    }
+    if args.role.is_of_facilities() && wish.facilities.is_none() && !args.all_facilities {
+        return Ok(wrong(&format!(
+            "the account of a {} says which facilities it sees: --facility ID, once for each, or \
+             --all-facilities",
+            args.role
+        )));
     }
     if core.store.user(&name).await?.is_some() {
         return Ok(taken(&name));

@@ -2,6 +2,7 @@
 
 mod audit;
 mod by_token;
+mod clock;
 mod denied;
 mod events;
 mod forged;
@@ -51,9 +52,13 @@ pub async fn key(service: &Service, wish: Value) -> String {
     made["key"].as_str().unwrap().to_owned()
 }
 
-/// The key of a role, limited to these facilities where there are any.
+/// The key of a role, limited to these facilities where there are any, and else of all.
 pub async fn key_of(service: &Service, role: &str, facilities: &[Uuid]) -> String {
-    let facilities = (!facilities.is_empty()).then_some(facilities);
+    let facilities = match (facilities.is_empty(), role) {
+        (false, _) => json!(facilities),
+        (true, "viewer" | "operator") => json!("all"),
+        (true, _) => Value::Null,
+    };
     key(service, json!({"name": format!("a {role}"), "role": role, "facilities": facilities})).await
 }
 

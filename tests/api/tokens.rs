@@ -3,6 +3,7 @@
 mod away;
 mod commands;
 mod fetching;
+mod removed;
 
 use std::time::{Duration, SystemTime};
 

@@ -30,12 +30,11 @@ impl Guard {
     pub(super) fn by_key(&self, id: &str, credential: &str) -> Option<SignedIn> {
         let keys = self.keys.load();
         let key = keys.get(id).filter(|key| key.is(credential))?;
-        let left_ms = key.expires_ms.map(|at_ms| at_ms.saturating_sub(self.clock.latest_ms()));
-        let left = match left_ms {
-            None => None,
-            Some(ms) => Some(Duration::from_millis(u64::try_from(ms).ok().filter(|ms| *ms > 0)?)),
-        };
-        Some(self.signed_in(key.principal.clone(), left, Some(id.to_owned())))
+        let is_over = |until_ms| self.clock.never_back_ms() >= until_ms;
+        if key.expires_ms.is_some_and(is_over) {
+            return None;
+        }
+        Some(self.signed_in(key.principal.clone(), key.expires_ms, Some(id.to_owned())))
     }
 
     /// Looks again for a key that is not known here: another server, or a command, may have made it

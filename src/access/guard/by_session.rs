@@ -3,7 +3,6 @@
 use std::{
     collections::HashSet,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
 use super::{Denial, Guard, SignedIn};
@@ -24,7 +23,8 @@ impl Guard {
     ) -> Result<Arc<SignedIn>, Denial> {
         for _ in 0..3 {
             let endings = self.endings.load(Ordering::Acquire);
-            let known = self.remembered.find(credential).filter(|who| !who.has_ended());
+            let now_ms = self.clock.never_back_ms();
+            let known = self.remembered.find(credential).filter(|who| !who.has_ended(now_ms));
             let who = match known {
                 Some(who) => self.with_facilities_of_now(&who),
                 None => {
@@ -33,19 +33,30 @@ impl Guard {
                 }
             };
             let who = Arc::new(who);
-            self.remembered.put(credential, who.clone());
-            if self.is_denied(&who) {
-                self.remembered.forget(|other| other.is_session(id));
-                return Err(Denial::Invalid);
-            }
-            // It may have been ended, and what is remembered gone through, before it was put there.
-            if self.endings.load(Ordering::Acquire) == endings {
-                self.note_use(&who);
+            if self.remember_session(credential, &who, endings)? {
+                self.note_use(&who, self.clock.never_back_ms());
                 return Ok(who);
             }
-            self.remembered.forget(|other| other.is_session(id));
         }
         Err(Denial::Unavailable)
+    }
+
+    /// Remembers a session that was verified when sessions had been ended `endings` times. Returns
+    /// false where some were ended since then, perhaps this one, and what is remembered may have
+    /// been gone through before this one was put there: so it has to be read again.
+    pub(super) fn remember_session(
+        &self,
+        credential: &str,
+        who: &Arc<SignedIn>,
+        endings: u64,
+    ) -> Result<bool, Denial> {
+        self.remembered.put(credential, who.clone());
+        let is_denied = self.is_denied(who);
+        if !is_denied && self.endings.load(Ordering::Acquire) == endings {
+            return Ok(true);
+        }
+        self.remembered.forget(|other| other.session_id() == who.session_id());
+        if is_denied { Err(Denial::Invalid) } else { Ok(false) }
     }
 
     /// Reads the row of a session, in a task of its own. Few are read at a time, so that a flood of
@@ -64,27 +75,20 @@ impl Guard {
     }
 
     /// Who has this session; `None` when it is another one, or is over.
-    fn by_session(&self, row: &SessionRow, credential: &str) -> Option<SignedIn> {
+    pub(super) fn by_session(&self, row: &SessionRow, credential: &str) -> Option<SignedIn> {
         if !sessions::is(row, credential) || row.ended_ms.is_some() {
             return None;
         }
-        let now_ms = self.clock.latest_ms();
-        let left =
-            u64::try_from(row.expires_ms.saturating_sub(now_ms)).ok().filter(|ms| *ms > 0)?;
-        let used_ago = u64::try_from(now_ms.saturating_sub(row.used_ms)).unwrap_or(0);
-        let session = KnownSession::new(
-            row.id.clone(),
-            self.browsers.lifetimes.idle,
-            Duration::from_millis(used_ago),
-        );
-        if session.is_idle() {
+        let session = KnownSession::new(row.id.clone(), self.browsers.lifetimes.idle, row.used_ms);
+        let now_ms = self.clock.never_back_ms();
+        if now_ms >= row.expires_ms || session.is_idle(now_ms) {
             return None;
         }
         let principal = sessions::principal(row)?;
         // What a provider's tokens of somebody are denied, the session that came of one is, too.
         let token = row.issuer.clone().zip(row.subject.clone());
         let token = token.map(|(issuer, subject)| TokenName { issuer, subject, token_id: None });
-        let who = self.signed_in(principal, Some(Duration::from_millis(left)), None);
+        let who = self.signed_in(principal, Some(row.expires_ms), None);
         let who = SignedIn { session: Some(session), token, ..who };
         (!self.is_denied(&who)).then_some(who)
     }
@@ -94,28 +98,47 @@ impl Guard {
     fn with_facilities_of_now(&self, who: &SignedIn) -> SignedIn {
         let renewed = self.signed_in(who.principal.clone(), None, None);
         let session = who.session.as_ref().map(KnownSession::copy);
-        SignedIn { until: who.until, session, token: who.token.clone(), ..renewed }
+        SignedIn { until_ms: who.until_ms, session, token: who.token.clone(), ..renewed }
     }
 
-    /// Forgets the sessions that were ended since the access version that is known, and no others.
-    pub(super) async fn forget_ended(&self, known: i64, version: i64) -> store::Result<()> {
+    /// The sessions that were ended since the access version that is known. `None` where that
+    /// cannot be said: a backup was restored, so that which ones have ended is read anew, one by
+    /// one.
+    pub(super) async fn read_ended(
+        &self,
+        known: i64,
+        version: i64,
+    ) -> store::Result<Option<Ended>> {
         if known == i64::MIN {
-            return Ok(()); // The first look: nothing is remembered yet.
+            return Ok(Some(Ended::default())); // The first look: nothing is remembered yet.
         }
-        let ended = match known < version {
-            true => self.store.sessions_ended_after(known).await?,
-            false => Vec::new(),
-        };
-        let ended: HashSet<String> = ended.into_iter().collect();
-        self.endings.fetch_add(1, Ordering::AcqRel);
-        match known < version {
-            true if ended.is_empty() => {}
-            true => {
-                self.remembered.forget(|who| who.session_id().is_some_and(|id| ended.contains(id)))
-            }
-            // A backup was restored: which sessions have ended is read anew, one by one.
-            false => self.remembered.forget(|who| who.session.is_some()),
+        if version < known {
+            return Ok(None);
         }
-        Ok(())
+        let rows = self.store.sessions_ended_after(known).await?;
+        let versions: HashSet<i64> =
+            rows.iter().map(|(_, at)| *at).filter(|at| *at <= version).collect();
+        let is_all = i64::try_from(versions.len()).is_ok_and(|number| number == version - known);
+        Ok(Some(Ended { ids: rows.into_iter().map(|(id, _)| id).collect(), is_all }))
     }
+
+    /// Forgets the sessions that have ended, and no others.
+    pub(super) fn forget_ended(&self, ended: Option<&Ended>) {
+        self.endings.fetch_add(1, Ordering::AcqRel);
+        match ended {
+            Some(ended) if ended.ids.is_empty() => {}
+            Some(Ended { ids, .. }) => {
+                self.remembered.forget(|who| who.session_id().is_some_and(|id| ids.contains(id)));
+            }
+            None => self.remembered.forget(|who| who.session.is_some()),
+        }
+    }
+}
+
+/// Sessions that were ended between two access versions.
+#[derive(Default)]
+pub(super) struct Ended {
+    ids: HashSet<String>,
+    /// Nothing else was changed between them: each of the versions ended a session.
+    pub is_all: bool,
 }

@@ -1,6 +1,6 @@
 //! Tokens: verified once, and refused where they were denied.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{Denial, Guard, SignedIn};
 use crate::{
@@ -21,12 +21,16 @@ impl Guard {
         let verifying = self.runtime.spawn(async move { tokens.verify(&token, now_ms).await });
         match verifying.await {
             Ok(Ok(verified)) => {
-                let left_ms = u64::try_from(verified.expires_ms.saturating_sub(now_ms));
-                let left = left_ms.map_err(|_| Denial::Invalid)?;
-                let Verified { principal, issuer, subject, token_id, .. } = verified;
+                let Verified { principal, expires_ms, issuer, subject, token_id, key, .. } =
+                    verified;
+                // It has ended before the clock was set back.
+                if self.clock.never_back_ms() >= expires_ms {
+                    self.refused("expired");
+                    return Err(Denial::Invalid);
+                }
                 let token = TokenName { issuer, subject, token_id };
-                let who = self.signed_in(principal, Some(Duration::from_millis(left)), None);
-                let who = SignedIn { token: Some(token), ..who };
+                let who = self.signed_in(principal, Some(expires_ms), None);
+                let who = SignedIn { token: Some(token), signed_by: Some(key), ..who };
                 if self.is_denied(&who) {
                     self.refused("denied");
                     return Err(Denial::Invalid);
@@ -54,6 +58,20 @@ impl Guard {
     /// Whether the token by which somebody signed in does not count any more.
     pub(super) fn is_denied(&self, who: &SignedIn) -> bool {
         who.token.as_ref().is_some_and(|token| self.denials.load().has(token, self.clock.now_ms()))
+    }
+
+    /// Whether the key by which a token was signed has gone from the keys of its provider.
+    pub(super) fn is_signed_by_removed(&self, who: &SignedIn) -> bool {
+        let signed = who.token.as_ref().zip(who.signed_by.as_ref());
+        signed.is_some_and(|(token, key)| !self.tokens.has_key(&token.issuer, key))
+    }
+
+    /// Forgets the tokens that were signed by keys that have gone, and no others.
+    pub(super) fn forget_removed(&self) {
+        let removals = self.tokens.removals();
+        if self.removals.swap(removals, Ordering::AcqRel) != removals {
+            self.remembered.forget(|who| self.is_signed_by_removed(who));
+        }
     }
 
     /// What was remembered of denied tokens is forgotten; everything else stays, so that nobody

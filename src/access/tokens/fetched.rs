@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -14,7 +14,7 @@ use tokio::sync::{Mutex as FetchTurn, OwnedMutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    keys::Key,
+    keys::{Key, KeyPrint},
     provider::{FetchError, Provider},
     reason::{Unavailable, shown},
 };
@@ -54,6 +54,8 @@ pub struct FetchedKeys {
     provider: Provider,
     pace: Pace,
     keys: ArcSwapOption<Vec<Key>>,
+    /// Counts how often a key had gone when the keys were fetched anew.
+    removals: AtomicU64,
     /// One fetch at a time: when the last one began, by a token or in the background.
     turn: Arc<FetchTurn<Option<Instant>>>,
     waiting: Semaphore,
@@ -87,6 +89,7 @@ impl FetchedKeys {
             provider,
             pace,
             keys: ArcSwapOption::empty(),
+            removals: AtomicU64::new(0),
             turn: Arc::default(),
             waiting: Semaphore::new(MOST_WAITING),
             past: Mutex::default(),
@@ -186,16 +189,18 @@ impl FetchedKeys {
     }
 
     fn take(&self, keys: Vec<Key>) {
-        let kids: Vec<&str> = keys.iter().filter_map(|key| key.kid.as_deref()).collect();
         let was_away = self.is_away.swap(false, Ordering::Relaxed);
-        let old = self.keys.load_full();
-        let is_rotated = old.as_ref().is_some_and(|old| {
-            old.len() != keys.len() || kids.iter().any(|kid| !has(old, Some(kid)))
-        });
-        if was_away || is_rotated || old.is_none() {
-            tracing::info!(issuer = self.issuer, keys = keys.len(), "got the provider's keys");
+        let new = Arc::new(keys);
+        let old = self.keys.swap(Some(new.clone())).unwrap_or_default();
+        let (added, removed) = (beside(&new, &old), beside(&old, &new));
+        if was_away || added > 0 || removed > 0 {
+            let (issuer, keys) = (&self.issuer, new.len());
+            tracing::info!(issuer, keys, added, removed, "got the provider's keys");
         }
-        self.keys.store(Some(Arc::new(keys)));
+        if removed > 0 {
+            // After the keys: whoever sees the number sees that they have gone.
+            self.removals.fetch_add(1, Ordering::Release);
+        }
         *self.past() = Past { fetched_at: Some(Instant::now()), error: None };
     }
 
@@ -217,6 +222,16 @@ impl FetchedKeys {
         }
     }
 
+    /// Whether this key is among them now.
+    pub fn has(&self, print: &KeyPrint) -> bool {
+        self.keys.load().as_ref().is_some_and(|keys| keys.iter().any(|key| key.print == *print))
+    }
+
+    /// Rises after a key has gone.
+    pub fn removals(&self) -> u64 {
+        self.removals.load(Ordering::Acquire)
+    }
+
     /// What is known of the keys.
     pub fn state(&self) -> KeysState {
         let past = self.past();
@@ -230,6 +245,11 @@ impl FetchedKeys {
     fn past(&self) -> std::sync::MutexGuard<'_, Past> {
         self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many of the keys are not among the others.
+fn beside(keys: &[Key], others: &[Key]) -> usize {
+    keys.iter().filter(|key| others.iter().all(|other| other.print != key.print)).count()
 }
 
 /// Whether one of the keys has this name; each set has a key for a token that names none.

@@ -8,6 +8,7 @@ use jsonwebtoken::{
     jwk::Jwk,
 };
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::config::auth::SECRET_BYTES;
 
@@ -25,15 +26,21 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=8_192;
 pub struct Key {
     /// Its name; a token says by it which key it is signed with.
     pub kid: Option<String>,
+    /// The same for the same key, and another one for others.
+    pub print: KeyPrint,
     /// The algorithms that it is for.
     algorithms: Vec<Algorithm>,
     key: DecodingKey,
 }
 
+/// Stands for a key: a hash of its name and of all that it is.
+pub type KeyPrint = [u8; 32];
+
 impl Key {
     /// A secret, which signs and verifies with HS256.
     pub fn secret(secret: &[u8]) -> Key {
-        Key { kid: None, algorithms: vec![HS256], key: DecodingKey::from_secret(secret) }
+        let print = Sha256::digest(secret).into();
+        Key { kid: None, print, algorithms: vec![HS256], key: DecodingKey::from_secret(secret) }
     }
 
     /// Whether it is for this algorithm.
@@ -206,5 +213,10 @@ fn from_jwk(jwk: &Value, may_be_secret: bool) -> Result<Key, String> {
     if algorithms.is_empty() {
         return Err("have a JWK whose alg is not one of its kind".into());
     }
-    Ok(Key { kid, algorithms, key })
+    Ok(Key { kid, print: print(jwk), algorithms, key })
+}
+
+fn print(jwk: &Value) -> KeyPrint {
+    let members = ["kid", "alg", "kty", "crv", "n", "e", "x", "y", "k"];
+    Sha256::digest(Value::from(members.map(|name| jwk[name].clone()).to_vec()).to_string()).into()
 }

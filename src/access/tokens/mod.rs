@@ -32,6 +32,7 @@ use compact::Compact;
 pub use fetched::{KeysState, Pace};
 use issuer::Issuer;
 use keys::Key;
+pub use keys::KeyPrint;
 use reason::shown_value;
 pub use reason::{Reason, Refusal, Unavailable, shown};
 use trace::Trace;
@@ -67,6 +68,8 @@ pub struct Verified {
     pub subject: String,
     /// Its own name, as in the claim `jti`; `None` where that is not there, or no text.
     pub token_id: Option<String>,
+    /// The key that it is signed with.
+    pub key: KeyPrint,
 }
 
 /// What is known of an issuer, for readiness.
@@ -132,6 +135,18 @@ impl Tokens {
         join_all(fetched.map(|keys| keys.clone().keep_current(stop.clone()))).await;
     }
 
+    /// Whether this issuer still has the key.
+    pub fn has_key(&self, issuer: &str, key: &KeyPrint) -> bool {
+        let issuer = self.issuers.iter().find(|one| one.name == issuer);
+        // Keys of the settings stay.
+        issuer.is_some_and(|one| one.fetched().is_none_or(|keys| keys.has(key)))
+    }
+
+    /// Rises after a provider's key has gone, so that tokens that it signed do not count any more.
+    pub fn removals(&self) -> u64 {
+        self.issuers.iter().filter_map(Issuer::fetched).map(|keys| keys.removals()).sum()
+    }
+
     /// What is known of each issuer.
     pub fn state(&self) -> Vec<IssuerState> {
         let state = |issuer: &Issuer| IssuerState {
@@ -181,27 +196,27 @@ impl Tokens {
             let ends = jiff::Timestamp::from_millisecond(times.expires_ms).unwrap_or_default();
             format!("claims: audience, subject {}, valid until {ends}", shown(&subject))
         });
-        let names = self.check_signature(issuer, algorithm, &read).await?;
+        let (key, names) = self.check_signature(issuer, algorithm, &read).await?;
         trace.passed(|| format!("signature: fits the issuer's key {names}"));
         let principal = principal(issuer, &read.claims, &subject, trace)?;
         let (expires_ms, issued_ms) = (times.expires_ms, times.issued_ms);
         let token_id = read.claims.get("jti").and_then(Value::as_str).map(str::to_owned);
         let issuer = issuer.name.clone();
-        Ok(Verified { principal, expires_ms, issued_ms, issuer, subject, token_id })
+        Ok(Verified { principal, expires_ms, issued_ms, issuer, subject, token_id, key })
     }
 
-    /// Checks the signature. Returns the names of the keys that were tried.
+    /// Checks the signature. Returns the key that it fits, and the names of those that were tried.
     async fn check_signature(
         &self,
         issuer: &Issuer,
         algorithm: Algorithm,
         token: &Compact<'_>,
-    ) -> Result<String, Refusal> {
+    ) -> Result<(KeyPrint, String), Refusal> {
         let keys = issuer.keys_for(token.kid.as_deref(), algorithm).await?;
         let names = keys.iter().map(Key::name).collect::<Vec<_>>().join(", ");
-        match self.fits(keys, algorithm, token).await? {
-            true => Ok(names),
-            false => Err(Reason::Signature(names).into()),
+        match self.fitting(keys, algorithm, token).await? {
+            Some(key) => Ok((key, names)),
+            None => Err(Reason::Signature(names).into()),
         }
     }
 
@@ -214,23 +229,24 @@ impl Tokens {
         })
     }
 
-    /// Whether the signature is one of a key of these.
-    async fn fits(
+    /// The key of these that the signature is one of.
+    async fn fitting(
         &self,
         keys: Vec<Key>,
         algorithm: Algorithm,
         token: &Compact<'_>,
-    ) -> Result<bool, Unavailable> {
+    ) -> Result<Option<KeyPrint>, Unavailable> {
         let place = self.places.clone().try_acquire_owned().map_err(|_| Unavailable::Busy)?;
         let core = self.cores.clone().acquire_owned().await.map_err(|_| Unavailable::Busy)?;
         let (message, signature) = (token.message.to_owned(), token.signature.to_owned());
         // The permits go into the task: it goes on when its client goes away.
         let check = tokio::task::spawn_blocking(move || {
-            let fits = keys.iter().any(|key| key.verifies(algorithm, &message, &signature));
+            let fits = |key: &&Key| key.verifies(algorithm, &message, &signature);
+            let fitting = keys.iter().find(fits).map(|key| key.print);
             drop((core, place));
-            fits
+            fitting
         });
-        Ok(check.await.unwrap_or(false))
+        Ok(check.await.unwrap_or(None))
     }
 }
 

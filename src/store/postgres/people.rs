@@ -172,8 +172,9 @@ impl PeopleStore for PostgresStore {
         Ok(ended)
     }
 
-    async fn sessions_ended_after(&self, version: i64) -> Result<Vec<String>> {
-        let ended = sqlx::query_scalar("SELECT id FROM sessions WHERE ended_version > $1");
+    async fn sessions_ended_after(&self, version: i64) -> Result<Vec<(String, i64)>> {
+        let ended =
+            sqlx::query_as("SELECT id, ended_version FROM sessions WHERE ended_version > $1");
         Ok(ended.bind(version).fetch_all(&self.pool).await?)
     }
 

@@ -177,8 +177,8 @@ on_both_stores! {
             (json!({"issuer": ISSUER, "subject": "a", "token_id": " "}), "/token_id"),
             (json!({"issuer": ISSUER, "subject": "a", "until": "2020-01-01T00:00:00Z"}), "/until"),
             (json!({"issuer": ISSUER, "subject": "a", "until": "soon"}), "/until"),
-            (json!({"issuer": ISSUER}), ""),
-            (json!({"issuer": ISSUER, "subject": "a", "reason": "left"}), ""),
+            (json!({"issuer": ISSUER}), "/subject"),
+            (json!({"issuer": ISSUER, "subject": "a", "reason": "left"}), "/reason"),
         ] {
             let refused = service.post("/v1/denied-principals", &denial).await;
             assert_eq!(refused.status(), 422, "{denial}");

@@ -12,7 +12,10 @@ use crate::{
 on_both_stores! {
     async fn a_key_is_shown_once_and_its_uses_are_listed(launch: Launch) {
         let service = signed_in(launch).await;
-        let wish = json!({"name": "wall", "role": "viewer", "expires_at": "2199-01-01T00:00:00Z"});
+        let wish = json!({
+            "name": "wall", "role": "viewer", "facilities": "all",
+            "expires_at": "2199-01-01T00:00:00Z",
+        });
         let wall = key(&service, wish).await;
         let id = wall.split('_').nth(1).unwrap().to_owned();
         let listed = async |id: &str| {
@@ -60,7 +63,7 @@ on_both_stores! {
         let service = signed_in(launch).await;
         let site = site(&service, "Own").await;
         let viewer = |field: &str, value: Value| {
-            let mut wish = json!({"name": "x", "role": "viewer"});
+            let mut wish = json!({"name": "x", "role": "viewer", "facilities": "all"});
             wish[field] = value;
             wish
         };
@@ -72,7 +75,12 @@ on_both_stores! {
             (viewer("name", json!("a\u{202e}b")), "/name"),
             (viewer("name", json!("a\u{2066}b")), "/name"),
             (viewer("name", json!(7)), "/name"),
-            (json!({"role": "viewer"}), "/name"),
+            (json!({"role": "viewer", "facilities": "all"}), "/name"),
+            // Nobody sees every facility because nothing was said.
+            (json!({"name": "x", "role": "viewer"}), "/facilities"),
+            (json!({"name": "x", "role": "operator", "facilities": null}), "/facilities"),
+            (viewer("facilities", json!("ALL")), "/facilities"),
+            (viewer("facilities", json!(["all"])), "/facilities"),
             (json!({"name": "x"}), "/role"),
             (viewer("role", json!("root")), "/role"),
             (viewer("role", json!(["viewer"])), "/role"),
@@ -150,7 +158,7 @@ async fn a_command_that_makes_no_sense_is_refused_with_what_would_be_right() {
 on_both_stores! {
     async fn a_whole_key_in_the_place_of_its_id_is_revoked_and_shown_nowhere(launch: Launch) {
         let service = signed_in(launch).await;
-        let wish = || json!({"name": "leaked", "role": "viewer"});
+        let wish = || json!({"name": "leaked", "role": "service"});
         let (one, other) = (key(&service, wish()).await, key(&service, wish()).await);
         let by_command = service.launch().run(&["key", "revoke", &one]).await;
         assert_eq!(by_command.code, Some(0), "{}", by_command.output);

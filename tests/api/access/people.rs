@@ -16,8 +16,12 @@ pub const SESSION: &str = "__Host-facility-summary-session";
 
 /// Makes an account by the command.
 pub async fn add_user(launch: &Launch, name: &str, options: &[&str]) {
-    let words: Vec<&str> =
+    let mut words: Vec<&str> =
         ["user", "add", name].into_iter().chain(options.iter().copied()).collect();
+    let is_of_facilities = options.iter().any(|word| ["viewer", "operator"].contains(word));
+    if is_of_facilities && !options.contains(&"--facility") {
+        words.push("--all-facilities");
+    }
     let made = launch.run_with_input(&words, &format!("{PASSWORD}\n")).await;
     assert_eq!(made.code, Some(0), "{}", made.output);
 }
@@ -198,12 +202,13 @@ async fn a_wish_that_makes_no_sense_is_refused_and_a_name_is_given_once() {
     let service = with_anna(Service::on_sqlite(), &["--role", "viewer"]).await;
     let facility = "0b6c8f0e-54f1-4b1c-9f5e-0d6f3c1a2b4d";
     for (words, input, code, word) in [
-        (vec!["add", "an na", "--role", "viewer"], PASSWORD, 2, "1 to 100 letters"),
-        (vec!["add", "ANNA", "--role", "viewer"], PASSWORD, 1, "already"),
+        (vec!["add", "an na", "--role", "admin"], PASSWORD, 2, "1 to 100 letters"),
+        (vec!["add", "ANNA", "--role", "admin"], PASSWORD, 1, "already"),
         (vec!["add", "x", "--role", "service"], PASSWORD, 2, "a program has a key"),
         (vec!["add", "x", "--role", "admin", "--facility", facility], PASSWORD, 2, "--facility"),
-        (vec!["add", "x", "--role", "viewer"], "short", 2, "at least 12 characters"),
-        (vec!["add", "x", "--role", "viewer"], "", 2, "at least 12 characters"),
+        (vec!["add", "x", "--role", "viewer"], PASSWORD, 2, "or --all-facilities"),
+        (vec!["add", "x", "--role", "admin"], "short", 2, "at least 12 characters"),
+        (vec!["add", "x", "--role", "admin"], "", 2, "at least 12 characters"),
         (vec!["disable", "nobody"], "", 1, "user list"),
         (vec!["enable", "anna"], "", 1, "user list"),
         (vec!["reset", "nobody"], PASSWORD, 1, "user list"),

@@ -111,7 +111,7 @@ on_both_stores! {
     ) {
         let service = with_anna(launch, &["--role", "admin"]).await;
         let cookie = session(&service, "anna").await;
-        let (host, wish) = (service.address, json!({"name": "x", "role": "viewer"}));
+        let (host, wish) = (service.address, json!({"name": "x", "role": "service"}));
         let ask = async |headers: &[(&str, &str)]| {
             let request = service.request_as(None, Method::POST, "/v1/api-keys").json(&wish);
             let request = headers

@@ -86,7 +86,7 @@ async fn the_code_of_one_replica_counts_on_another_and_ends_with_the_first_key_o
         let refused = set_up(replica, code, "ben").await.status().as_u16();
         assert!([401, 404].contains(&refused), "{refused}");
     }
-    for words in [vec!["user", "add", "anna", "--role", "viewer"], vec![]] {
+    for words in [vec!["user", "add", "anna", "--role=viewer", "--all-facilities"], vec![]] {
         let launch = Service::on_sqlite();
         let (service, code) = closed(launch).await;
         match words.is_empty() {

@@ -155,7 +155,7 @@ async fn the_audit_log_names_the_client_behind_a_trusted_proxy() {
         service
             .request(Method::POST, "/v1/api-keys")
             .header("x-forwarded-for", from.to_owned())
-            .json(&json!({"name": "through the proxy", "role": "viewer"}))
+            .json(&json!({"name": "through the proxy", "role": "admin"}))
     };
     assert_eq!(add("198.51.100.1, 192.0.2.7").send().await.unwrap().status(), 201);
     let log: Value = service.get("/v1/audit-log").await.json().await.unwrap();
