@@ -115,6 +115,36 @@ metrics! {
         "summary_audited_rows_total",
         "Rows that the sample audit derived again, to compare.",
     );
+    live_clients: IntGaugeVec = gauges(
+        "live_clients",
+        "Clients that are connected for live updates.",
+        &["transport"],
+    );
+    live_connections: IntCounterVec = counters(
+        "live_connections_total",
+        "Clients that came for live updates, by what became of them.",
+        &["transport", "outcome"],
+    );
+    live_messages: IntCounterVec = counters(
+        "live_messages_total",
+        "Messages to live clients.",
+        &["transport"],
+    );
+    live_bytes: IntCounterVec = counters(
+        "live_bytes_total",
+        "Bytes of messages to live clients.",
+        &["transport"],
+    );
+    live_dropped: IntCounter = counter(
+        "live_dropped_total",
+        "States of a facility that a live client did not get, as a newer one took their place.",
+    );
+    live_push_delay: HistogramVec = histograms(
+        "live_push_delay_seconds",
+        "Time from when memory takes a change in, right after its commit, until it is written to \
+         a live client.",
+        &["transport"],
+    );
     watermark_age: Gauge = float_gauge(
         "summary_watermark_age_seconds",
         "Age of the watermark, the instant as of which every summary is proven exact; before the \

@@ -64,7 +64,8 @@ impl SignedIn {
         self.visible_until.is_some_and(|until| Instant::now() >= until) || self.has_ended()
     }
 
-    fn has_ended(&self) -> bool {
+    /// Whether its credential has ended.
+    pub fn has_ended(&self) -> bool {
         self.until.is_some_and(|until| Instant::now() >= until)
             || self.session.as_ref().is_some_and(KnownSession::is_idle)
     }

@@ -38,13 +38,15 @@ impl Memory {
         if lost_race(&recent, token, row) {
             return Fill::LostRace;
         }
-        Fill::Kept(self.keep(&recent, since, row, as_of_ms))
+        Fill::Kept(self.keep(&recent, recent.after(), since, row, as_of_ms))
     }
 
-    /// Keeps the better one of this row and the entry held, and answers it.
+    /// Keeps the better one of this row and the entry held, and answers it. `at` is the position of
+    /// the message that brought it; for a row that was read, the one behind it.
     pub(super) fn keep(
         &self,
         recent: &RecentChanges,
+        at: Position,
         since: Position,
         row: &SummaryRow,
         as_of_ms: i64,
@@ -60,6 +62,7 @@ impl Memory {
         let entry = Arc::new(self.entry_of(row, as_of_ms, session));
         self.put(key, entry.clone());
         self.views.take(&key, &entry, Some(&row.summary), self.session());
+        self.tell(|watcher| watcher.took(&key, &entry, at, recent.epoch));
         entry
     }
 
@@ -121,6 +124,7 @@ impl Memory {
             entry.session = session;
             let entry = Arc::new(entry);
             self.views.take(&row.key(), &entry, Some(&row.summary), self.session());
+            self.tell(|watcher| watcher.took(&row.key(), &entry, recent.after(), recent.epoch));
             new.push((date, entry.clone()));
             Fill::Kept(entry)
         };

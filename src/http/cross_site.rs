@@ -18,11 +18,15 @@ use super::{json::Shown, problem::Problem};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// The address of a listener, in the data of its application.
+#[derive(Debug, Clone, Copy)]
+pub struct Bound(pub SocketAddr);
+
 /// Where there is no sign-in: 421 for a host that is not this machine, 403 for a change that
 /// another origin asks for.
 pub fn refuse_without_sign_in(request: &ServiceRequest) -> Result<(), Problem> {
     let headers = request.headers();
-    let bound = request.app_config().local_addr();
+    let bound = request.app_data::<Bound>().map_or(request.app_config().local_addr(), |at| at.0);
     let named = headers.get_all(header::HOST).map(|host| host.to_str().unwrap_or("?"));
     let asked = request.uri().authority().map(|authority| authority.as_str());
     if let Some(other) = named.chain(asked).find(|host| !is_here(host, bound)) {

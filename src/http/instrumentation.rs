@@ -32,6 +32,7 @@ use tracing::{Instrument, Span};
 use super::{
     edge::Edge,
     entrance::{Needs, enter},
+    live,
     problem::Problem,
 };
 use crate::{
@@ -262,7 +263,8 @@ where
         let (asked, mut answer) = response.into_parts();
         edge.finish(&asked, cells.is_docs, &mut answer);
         let mut response = ServiceResponse::new(asked, answer);
-        if cells.watch.draining.load(Ordering::Relaxed) {
+        let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if cells.watch.draining.load(Ordering::Relaxed) && !is_upgrade {
             response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         }
         let seconds = started.elapsed().as_secs_f64();
@@ -291,7 +293,12 @@ async fn answered<B: MessageBody + 'static>(
 ) -> ServiceResponse<BoxBody> {
     match AssertUnwindSafe(handling).catch_unwind().await {
         Ok(Ok(response)) => response.map_into_boxed_body(),
-        Ok(Err(error)) => ServiceResponse::new(sent, error.error_response()),
+        Ok(Err(error)) => match error.as_error::<Problem>() {
+            Some(problem) if cells.route == live::STREAM => {
+                ServiceResponse::new(sent, live::sse::refusal(problem))
+            }
+            _ => ServiceResponse::new(sent, error.error_response()),
+        },
         Err(_) => {
             cells.watch.metrics.panics.inc();
             tracing::error!(route = cells.route, "a handler panicked; the request is answered 500");
