@@ -185,7 +185,8 @@ async fn admit(
         Ok(sent) => sent,
         Err(refused) => {
             let _under_way = edge.admit_address(request.request())?;
-            if rule == Rule::Live && refused.denial == Denial::Missing {
+            let may_follow = rule == Rule::Live && request.request().head().upgrade();
+            if may_follow && refused.denial == Denial::Missing {
                 // It has to sign in by its first message.
                 return Ok(Admitted { who: None, under_way: None });
             }
@@ -376,31 +377,5 @@ pub(super) fn visible(request: &HttpRequest) -> Visible {
 }
 
 #[cfg(test)]
-mod tests {
-    use actix_web::test::TestRequest;
-
-    use super::*;
-
-    #[test]
-    fn a_request_that_did_not_come_through_the_entrance_shows_nothing() {
-        let request = TestRequest::get().to_http_request();
-        assert!(!visible(&request).has(uuid::Uuid::new_v4()));
-        assert_eq!(visible(&request).ids().map(std::collections::HashSet::len), Some(0));
-        assert!(!has_no_sign_in(&request));
-    }
-
-    /// A handler that is mounted in another way would be open to everybody.
-    #[test]
-    fn each_route_is_mounted_with_what_it_needs() {
-        let table = include_str!("routes.rs");
-        let code: String = table.chars().filter(|c| !c.is_whitespace()).collect();
-        for mounted in code.split(".service(").skip(1) {
-            let is_ruled = mounted.starts_with("observed(m,") && mounted.contains("Needs::to_");
-            let leads_elsewhere = mounted.starts_with("web::redirect(");
-            assert!(is_ruled || leads_elsewhere, "{mounted}");
-        }
-        for other in ["config.route(", "web::resource(", "web::scope(", "config.app_data("] {
-            assert!(!code.contains(other), "{other}");
-        }
-    }
-}
+#[path = "entrance_tests.rs"]
+mod tests;

@@ -15,7 +15,7 @@ use std::{
 };
 
 use actix_web::{
-    Error, HttpMessage, HttpRequest, Resource, ResponseError, Route,
+    Error, HttpMessage, HttpRequest, HttpResponse, Resource, ResponseError, Route,
     body::{BoxBody, MessageBody},
     dev::{HttpServiceFactory, Service, ServiceRequest, ServiceResponse},
     http::{
@@ -292,18 +292,27 @@ async fn answered<B: MessageBody + 'static>(
     handling: impl Future<Output = Result<ServiceResponse<B>, Error>>,
 ) -> ServiceResponse<BoxBody> {
     match AssertUnwindSafe(handling).catch_unwind().await {
-        Ok(Ok(response)) => response.map_into_boxed_body(),
-        Ok(Err(error)) => match error.as_error::<Problem>() {
-            Some(problem) if cells.route == live::STREAM => {
-                ServiceResponse::new(sent, live::sse::refusal(problem))
-            }
-            _ => ServiceResponse::new(sent, error.error_response()),
-        },
+        Ok(Ok(response)) => as_event(cells, response.map_into_boxed_body()),
+        Ok(Err(error)) => {
+            as_event(cells, ServiceResponse::new(sent, HttpResponse::from_error(error)))
+        }
         Err(_) => {
             cells.watch.metrics.panics.inc();
             tracing::error!(route = cells.route, "a handler panicked; the request is answered 500");
             ServiceResponse::new(sent, Problem::internal().error_response())
         }
+    }
+}
+
+/// A problem of the stream of events is an event: a browser gives up for ever at another status.
+fn as_event(cells: &RouteCells, response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let problem = response.response().error().and_then(|error| error.as_error::<Problem>());
+    match problem {
+        Some(problem) if cells.route == live::STREAM => {
+            let told = live::sse::refusal(problem);
+            ServiceResponse::new(response.request().clone(), told)
+        }
+        _ => response,
     }
 }
 

@@ -2,23 +2,21 @@
 
 use std::{
     cell::{Cell, RefCell, RefMut},
-    collections::VecDeque,
     io::{ErrorKind, IoSlice, Result as IoResult},
     rc::Rc,
-    sync::Arc,
     task::Waker,
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::{
-    cell::FacilityCell,
     hub::Seat,
     shard::Shard,
+    slots::State,
     wire::{self, Close, Transport},
 };
-use crate::access::{SignedIn, Visible};
+use crate::access::Visible;
 
 /// Writes bytes as far as that is possible at once.
 pub trait Wire {
@@ -37,63 +35,6 @@ pub struct Connection {
     pub number: Cell<usize>,
     wire: Option<Box<dyn Wire>>,
     state: RefCell<State>,
-}
-
-/// A facility that the client follows.
-pub struct Slot {
-    /// What the shard has of it; `None` where the client has left it.
-    pub cell: Option<Rc<FacilityCell>>,
-    /// The tag of what the client has.
-    pub sent: Option<u64>,
-    /// The client has this version already: nothing older is shown.
-    pub least: i64,
-    /// A newer state waits.
-    is_waiting: bool,
-}
-
-/// What is known of a client.
-pub struct State {
-    /// The facilities that it follows.
-    pub slots: Vec<Slot>,
-    /// The slots in which something waits.
-    ready: VecDeque<u32>,
-    /// Slots that wait until it is known what the client has.
-    pub held: usize,
-    control: VecDeque<Bytes>,
-    /// What is being sent.
-    unsent: VecDeque<Bytes>,
-    /// A heartbeat is due.
-    pub heartbeat: bool,
-    /// It follows all facilities: up to where it has the feed, and whether more may be sent now.
-    pub all: Option<(u64, bool)>,
-    /// It follows the totals: those that wait.
-    pub totals: Option<Option<Bytes>>,
-    close: Option<Close>,
-    /// The last bytes are written.
-    is_over: bool,
-    /// The socket takes no bytes now.
-    pub is_blocked: bool,
-    /// Who it is; `None` without sign-in, or before it has signed in.
-    pub who: Option<Arc<SignedIn>>,
-    /// The credential by which it signed in.
-    pub credential: Box<str>,
-    /// Which facilities it may see.
-    pub visible: Visible,
-    /// By this tick it must have signed in.
-    pub sign_in_by: Option<u64>,
-    /// The tick at which it is closed, so that replicas even out.
-    pub ends_at: u64,
-    /// The tick of the last sign of life.
-    pub heard_at: u64,
-    /// Whether a ping waits for its pong.
-    pub is_pinged: bool,
-    /// The tick by which it must be gone.
-    pub dead_at: u64,
-    /// What is left of its messages, and the tick as of which.
-    pub budget: (f64, u64),
-    /// Its place among all clients.
-    pub seat: Seat,
-    waker: Option<Waker>,
 }
 
 /// What goes before what. Alerts have their place: they come before figures.
@@ -127,30 +68,7 @@ impl Connection {
             transport,
             number: Cell::new(usize::MAX),
             wire,
-            state: RefCell::new(State {
-                slots: Vec::new(),
-                ready: VecDeque::new(),
-                held: 0,
-                control: VecDeque::new(),
-                unsent: VecDeque::new(),
-                heartbeat: false,
-                all: None,
-                totals: None,
-                close: None,
-                is_over: false,
-                is_blocked: false,
-                who: None,
-                credential: Box::default(),
-                visible,
-                sign_in_by: None,
-                ends_at: u64::MAX,
-                heard_at: 0,
-                is_pinged: false,
-                dead_at: u64::MAX,
-                budget: (0.0, 0),
-                seat,
-                waker: None,
-            }),
+            state: RefCell::new(State::new(seat, visible)),
         })
     }
 
@@ -269,7 +187,9 @@ impl Connection {
             Rank::Proof => {
                 let mut state = self.state();
                 // What waits might be older than what it says.
-                let is_due = state.heartbeat && state.nothing_waits() && state.close.is_none();
+                let is_due = state.heartbeat
+                    && state.nothing_waits(shard.last_of_all())
+                    && state.close.is_none();
                 if !is_due {
                     return None;
                 }
@@ -286,15 +206,18 @@ impl Connection {
             let slot = state.slots.get_mut(at as usize)?;
             slot.is_waiting = false;
             let Some(newest) = slot.cell.as_ref().and_then(|cell| cell.newest()) else { continue };
-            if slot.sent.replace(newest.tag) == Some(newest.tag) {
+            let before = slot.sent.replace(newest.tag);
+            if before == Some(newest.tag) {
                 continue;
             }
             let message = newest.message(self.transport);
-            let delay = newest.taken.elapsed().as_secs_f64();
-            shard.cells_of(self.transport).delay.observe(delay);
+            if before.is_some() {
+                let delay = newest.taken.elapsed().as_secs_f64();
+                shard.cells_of(self.transport).delay.observe(delay);
+            }
             return Some(match self.transport {
                 Transport::Websocket => message,
-                Transport::Sse => shard.with_id(message, state.nothing_waits()),
+                Transport::Sse => shard.with_id(message, state.nothing_waits(shard.last_of_all())),
             });
         }
     }
@@ -363,42 +286,5 @@ impl Connection {
         if let Some(all) = &mut state.all {
             all.0 = 0;
         }
-    }
-}
-
-impl State {
-    fn nothing_waits(&self) -> bool {
-        self.ready.is_empty() && self.held == 0 && self.all.is_none_or(|(_, is_due)| !is_due)
-    }
-
-    fn written(&mut self, mut count: usize) {
-        while let Some(first) = self.unsent.front_mut() {
-            if count < first.len() {
-                first.advance(count);
-                return;
-            }
-            count -= first.len();
-            self.unsent.pop_front();
-        }
-        self.unsent = VecDeque::new();
-    }
-
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    /// A new slot. Returns its number.
-    pub fn add(&mut self, cell: Rc<FacilityCell>, known: Option<u64>, least: i64) -> u32 {
-        self.held += usize::from(least == i64::MAX);
-        let slot = Slot { cell: Some(cell), sent: known, least, is_waiting: false };
-        let free = self.slots.iter().position(|slot| slot.cell.is_none() && !slot.is_waiting);
-        let at = free.unwrap_or_else(|| {
-            self.slots.push(Slot { cell: None, sent: None, least: 0, is_waiting: false });
-            self.slots.len() - 1
-        });
-        self.slots[at] = slot;
-        u32::try_from(at).unwrap_or(u32::MAX)
     }
 }

@@ -54,6 +54,11 @@ impl Feed {
 }
 
 impl Shard {
+    /// The place of the last change of all facilities.
+    pub(super) fn last_of_all(&self) -> u64 {
+        self.feed.borrow().last()
+    }
+
     /// The next message for a client that follows all; `None` where it has everything, or the next
     /// gathering is to be waited for.
     pub fn next_of_all(&self, connection: &Connection) -> Option<Bytes> {
@@ -66,9 +71,10 @@ impl Shard {
         let (message, to) = self.after(connection.transport, seen, &visible);
         let has_more = to < self.feed.borrow().last();
         state.all = Some((to, has_more));
+        let has_everything = state.nothing_waits(self.last_of_all());
         message.map(|message| match connection.transport {
             Transport::Websocket => message,
-            Transport::Sse => self.with_id(message, !has_more),
+            Transport::Sse => self.with_id(message, has_everything),
         })
     }
 
@@ -91,7 +97,10 @@ impl Shard {
             if let Some(newest) = newest {
                 items.extend_from_slice(if count == 0 { b"" } else { b"," });
                 items.extend_from_slice(newest.item());
-                self.cells_of(transport).delay.observe(newest.taken.elapsed().as_secs_f64());
+                if seen > 0 {
+                    let delay = newest.taken.elapsed().as_secs_f64();
+                    self.cells_of(transport).delay.observe(delay);
+                }
                 count += 1;
             }
         }

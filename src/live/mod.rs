@@ -5,7 +5,7 @@
 //! `hub` hands what memory takes in to the shards, one for each HTTP worker; `inbox` is the way
 //! between them. `shard` has the clients of its worker and what they follow (`cell`); `turn` and
 //! `tick` are its work. `connection` is one client: what waits for it, and in which order it is
-//! sent. `pushed` and `wire` are the encodings, `loader` reads what is shown first, `replay` knows
+//! sent (`slots`). `pushed` and `wire` are the encodings, `loader` reads what is shown first, `replay` knows
 //! what a client has missed that comes back. How bytes get to clients is in `src/http/live/`.
 
 pub mod access;
@@ -19,6 +19,7 @@ pub mod loader;
 pub mod pushed;
 pub mod replay;
 pub mod shard;
+pub mod slots;
 mod tick;
 pub mod totals;
 mod turn;

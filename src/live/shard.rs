@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -15,11 +16,12 @@ use uuid::Uuid;
 
 use super::{
     cell::FacilityCell,
-    connection::{Connection, State},
+    connection::Connection,
     feed::Feed,
     hub::Hub,
     inbox::Inbox,
     pushed::Pushed,
+    slots::State,
     wire::{self, Transport},
 };
 use crate::protocol::{Epoch, Position};
@@ -126,13 +128,20 @@ impl Shard {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                biased;
-                () = self.inbox.arrived() => self.turn(),
-                _ = ticks.tick() => {
-                    self.turn();
+            let is_tick = tokio::select! {
+                biased; // many changes must not hold up heartbeats
+                _ = ticks.tick() => true,
+                () = self.inbox.arrived() => false,
+            };
+            let work = || {
+                self.turn();
+                if is_tick {
                     self.tick();
                 }
+            };
+            if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                self.hub.parts.metrics.panics.inc();
+                tracing::error!("live clients: a turn panicked; the next one goes on");
             }
         }
     }

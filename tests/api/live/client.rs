@@ -157,13 +157,17 @@ impl Events {
         }
     }
 
-    /// Whether nothing but heartbeats comes for a while.
+    /// Whether no summary comes for a while.
     pub async fn is_quiet(&mut self, during: Duration) -> bool {
         let other = async {
             loop {
                 match self.next().await {
-                    Some(event) if event.name == "heartbeat" => {}
-                    other => return other,
+                    Some(event) if event.name == "summary" => {
+                        println!("{event:?}");
+                        return;
+                    }
+                    Some(_) => {}
+                    None => return,
                 }
             }
         };

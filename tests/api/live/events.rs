@@ -52,11 +52,13 @@ async fn what_is_refused_is_an_event_and_the_end_and_never_another_status_than_2
     let event = full.until("full").await;
     assert!(event.retry.is_some_and(|ms| (1_000..=15_000).contains(&ms)), "{event:?}");
     assert!(full.next().await.is_none());
-    let stopping = tokio::spawn(service.terminate());
-    let event = held.until("draining").await;
-    assert!(event.retry.is_some());
-    assert!(held.next().await.is_none());
-    assert_eq!(stopping.await.unwrap().0.code, Some(0));
+    let told = async {
+        let event = held.until("draining").await;
+        assert!(event.retry.is_some());
+        assert!(held.next().await.is_none());
+    };
+    let ((exited, _), ()) = tokio::join!(service.terminate(), told);
+    assert_eq!(exited.code, Some(0));
 }
 
 #[tokio::test]

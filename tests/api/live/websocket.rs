@@ -186,12 +186,11 @@ async fn a_service_that_stops_tells_clients_when_to_come_back() {
     let (mut live, _) = Live::connect(&service, &[]).await;
     live.subscribe(&[a]).await;
     live.until("summary").await;
-    let stopping = tokio::spawn(service.terminate());
-    let (before, code) = live.end().await;
+    let ((exited, _), (before, code)) = tokio::join!(service.terminate(), live.end());
     let last = before.iter().find(|message| message["type"] == "draining").expect("it is told");
     assert!(last["retry_ms"].as_u64().unwrap() <= 20_000);
     assert_eq!(code, Some(1012));
-    assert_eq!(stopping.await.unwrap().0.code, Some(0));
+    assert_eq!(exited.code, Some(0));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use crate::{
     access::{key_of, signed_in},
     on_both_stores,
     steps::facility,
-    support::{Service, service::Launch},
+    support::Service,
 };
 
 fn bearer(key: &str) -> String {
