@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     memory::{Entry, Fill, FillToken, Memory},
     recent_changes::RecentChanges,
+    watcher::Taken,
 };
 use crate::{
     domain::summary::SummaryRow,
@@ -20,6 +21,10 @@ fn lost_race(recent: &RecentChanges, token: &FillToken, row: &SummaryRow) -> boo
     recent.epoch != token.epoch
         || recent.version(&key) > version
         || recent.is_of_former_life(key.facility_id, version)
+}
+
+fn differs(held: Option<&Arc<Entry>>, entry: &Entry) -> bool {
+    held.is_none_or(|held| held.etag() != entry.etag())
 }
 
 impl Memory {
@@ -53,16 +58,19 @@ impl Memory {
     ) -> Arc<Entry> {
         let key = row.key();
         let session = self.session_of(recent, since, row);
-        if let Some(held) = self.get(&key)
-            && self.is_as_good(&held, row, as_of_ms, session)
+        let held = self.get(&key);
+        if let Some(held) = &held
+            && self.is_as_good(held, row, as_of_ms, session)
         {
-            self.views.take(&key, &held, None, self.session());
-            return held;
+            self.views.take(&key, held, None, self.session());
+            return held.clone();
         }
         let entry = Arc::new(self.entry_of(row, as_of_ms, session));
         self.put(key, entry.clone());
         self.views.take(&key, &entry, Some(&row.summary), self.session());
-        self.tell(|watcher| watcher.took(&key, &entry, at, recent.epoch));
+        let is_change = differs(held.as_ref(), &entry);
+        let taken = Taken { key, entry: &entry, is_change, at, epoch: recent.epoch };
+        self.tell(|watcher| watcher.took(&taken));
         entry
     }
 
@@ -124,7 +132,10 @@ impl Memory {
             entry.session = session;
             let entry = Arc::new(entry);
             self.views.take(&row.key(), &entry, Some(&row.summary), self.session());
-            self.tell(|watcher| watcher.took(&row.key(), &entry, recent.after(), recent.epoch));
+            let is_change = differs(held.get(date), &entry);
+            let (key, at, epoch) = (row.key(), recent.after(), recent.epoch);
+            let taken = Taken { key, entry: &entry, is_change, at, epoch };
+            self.tell(|watcher| watcher.took(&taken));
             new.push((date, entry.clone()));
             Fill::Kept(entry)
         };

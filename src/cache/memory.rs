@@ -280,7 +280,7 @@ impl Memory {
                     self.drop_empty_days(*id);
                 });
                 self.views.drop_empty(ids, self.session());
-                self.tell(|watcher| watcher.changed_facilities(ids, recent.at));
+                self.tell(|watcher| watcher.named_facilities(ids));
             }
             Message::Begun => {}
         }

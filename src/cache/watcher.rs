@@ -8,14 +8,30 @@ use uuid::Uuid;
 use super::memory::{Entry, Memory};
 use crate::{domain::summary::Key, protocol::Position};
 
+/// What memory has taken in.
+pub struct Taken<'a> {
+    /// The facility-day.
+    pub key: Key,
+    /// Its state.
+    pub entry: &'a Arc<Entry>,
+    /// Whether it differs from the one that was held; another one may only be younger.
+    pub is_change: bool,
+    /// The position of the message that brought it; the next one, where it was read.
+    pub at: Position,
+    /// Counts the epochs, as `Memory::epoch_count` does.
+    pub epoch: u32,
+}
+
 /// Told of what memory takes in, in its order, while memory's lock of the recent changes is held:
 /// it must be quick, and must not call memory.
 pub trait Watcher: Send + Sync {
-    /// Memory holds this entry now. `epoch` counts the epochs, as `Memory::epoch_count` does.
-    fn took(&self, key: &Key, entry: &Arc<Entry>, at: Position, epoch: u32);
+    /// Memory holds this entry now.
+    fn took(&self, taken: &Taken<'_>);
 
-    /// These facilities were registered, changed or removed, or their days without a row count no
-    /// more.
+    /// A message names these facilities: their days without a row count no more.
+    fn named_facilities(&self, ids: &[Uuid]);
+
+    /// These facilities were registered, changed or removed, as the directory has read.
     fn changed_facilities(&self, ids: &[Uuid], at: Position);
 
     /// A watermark was consumed. Called before it counts.
@@ -52,6 +68,8 @@ impl Memory {
     pub fn note_changed(&self, facilities: &[Uuid]) {
         self.views().note_changed(facilities);
         let recent = self.recent();
-        self.tell(|watcher| watcher.changed_facilities(facilities, recent.at));
+        if !facilities.is_empty() {
+            self.tell(|watcher| watcher.changed_facilities(facilities, recent.after()));
+        }
     }
 }

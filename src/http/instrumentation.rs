@@ -292,27 +292,16 @@ async fn answered<B: MessageBody + 'static>(
     handling: impl Future<Output = Result<ServiceResponse<B>, Error>>,
 ) -> ServiceResponse<BoxBody> {
     match AssertUnwindSafe(handling).catch_unwind().await {
-        Ok(Ok(response)) => as_event(cells, response.map_into_boxed_body()),
+        Ok(Ok(response)) => live::sse::told(cells.route, response.map_into_boxed_body()),
         Ok(Err(error)) => {
-            as_event(cells, ServiceResponse::new(sent, HttpResponse::from_error(error)))
+            let response = ServiceResponse::new(sent, HttpResponse::from_error(error));
+            live::sse::told(cells.route, response)
         }
         Err(_) => {
             cells.watch.metrics.panics.inc();
             tracing::error!(route = cells.route, "a handler panicked; the request is answered 500");
             ServiceResponse::new(sent, Problem::internal().error_response())
         }
-    }
-}
-
-/// A problem of the stream of events is an event: a browser gives up for ever at another status.
-fn as_event(cells: &RouteCells, response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
-    let problem = response.response().error().and_then(|error| error.as_error::<Problem>());
-    match problem {
-        Some(problem) if cells.route == live::STREAM => {
-            let told = live::sse::refusal(problem);
-            ServiceResponse::new(response.request().clone(), told)
-        }
-        _ => response,
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dashmap::{DashMap, Entry as Place_};
+use dashmap::{DashMap, Entry as Count};
 use tokio::{runtime::Handle, sync::Semaphore};
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ use crate::{
     access::Guard,
     cache::{
         memory::{Entry, Memory},
-        watcher::Watcher,
+        watcher::{Taken, Watcher},
     },
     changes::Changes,
     clock::Clock,
@@ -306,7 +306,7 @@ impl Drop for Seat {
             self.hub.clients.fetch_sub(1, Ordering::AcqRel);
         }
         for payer in self.payers.drain(..) {
-            if let Place_::Occupied(mut count) = self.hub.of.entry(payer) {
+            if let Count::Occupied(mut count) = self.hub.of.entry(payer) {
                 *count.get_mut() -= 1;
                 if *count.get() == 0 {
                     count.remove();
@@ -317,18 +317,25 @@ impl Drop for Seat {
 }
 
 impl Watcher for Hub {
-    fn took(&self, key: &Key, entry: &Arc<Entry>, at: Position, epoch: u32) {
-        self.replay().note(at, self.parts.clock.now_ms(), Some(key.facility_id));
-        self.taken.fetch_add(1, Ordering::AcqRel);
+    fn took(&self, taken: &Taken<'_>) {
+        let Taken { key, entry, is_change, at, epoch } = *taken;
+        if is_change {
+            self.replay().note(at, self.parts.clock.now_ms(), Some(key.facility_id));
+            self.taken.fetch_add(1, Ordering::AcqRel);
+        }
         let mut pushed = None;
         self.each_inbox(|inbox| {
             let pushed = pushed.get_or_insert_with(|| {
                 Pushed::new(key.facility_id, key.date, entry.clone(), entry.as_of_ms, epoch)
             });
-            if inbox.push(key, pushed) {
+            if inbox.push(&key, pushed) {
                 self.parts.metrics.live_dropped.inc();
             }
         });
+    }
+
+    fn named_facilities(&self, ids: &[Uuid]) {
+        self.each_inbox(|inbox| inbox.tell(|got: &mut Got| got.facilities.extend(ids)));
     }
 
     fn changed_facilities(&self, ids: &[Uuid], at: Position) {

@@ -4,9 +4,10 @@
 //!
 //! `hub` hands what memory takes in to the shards, one for each HTTP worker; `inbox` is the way
 //! between them. `shard` has the clients of its worker and what they follow (`cell`); `turn` and
-//! `tick` are its work. `connection` is one client: what waits for it, and in which order it is
-//! sent (`slots`). `pushed` and `wire` are the encodings, `loader` reads what is shown first, `replay` knows
-//! what a client has missed that comes back. How bytes get to clients is in `src/http/live/`.
+//! `tick` are its work. `connection` is one client, `slots` what waits for it. `pushed`
+//! and `wire` are the encodings, `loader` reads what is shown first, `replay` knows what a client
+//! has missed that comes back, `feed` has the changes of all. How bytes get to clients is in
+//! `src/http/live/`.
 
 pub mod access;
 pub mod cell;

@@ -24,8 +24,8 @@ pub struct Connections {
     metrics: Arc<Metrics>,
 }
 
-/// How long a client may leave bytes unacknowledged. After that its network is lost, and with it the
-/// connection: a reader of events, to whom bytes are sent all the time, holds no place for long.
+/// How long a client may leave bytes unacknowledged. After that its network counts as lost, and the
+/// connection ends: a reader of events, who is sent heartbeats, holds no place for long.
 const UNHEARD: Duration = Duration::from_secs(20);
 
 /// A connection that counts for its address, until it ends.

@@ -9,7 +9,8 @@ use std::{
 
 use actix_web::{
     Error, HttpResponse, HttpResponseBuilder,
-    body::{BodySize, MessageBody},
+    body::{BodySize, BoxBody, MessageBody},
+    dev::ServiceResponse,
     http::{
         StatusCode,
         header::{self, HeaderName},
@@ -54,6 +55,18 @@ pub fn refusal(problem: &Problem) -> HttpResponse {
     let event = Transport::Sse.of(name, told);
     let text = [format!("retry: {retry_ms}\n").as_bytes(), &event].concat();
     response().body(text)
+}
+
+/// The answer of a route. A problem of the stream of events becomes an event.
+pub fn told(route: &str, response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let problem = response.response().error().and_then(|error| error.as_error::<Problem>());
+    match problem {
+        Some(problem) if route == super::STREAM => {
+            let event = refusal(problem);
+            ServiceResponse::new(response.request().clone(), event)
+        }
+        _ => response,
+    }
 }
 
 impl MessageBody for Events {
