@@ -21,14 +21,13 @@ use super::{
 use crate::{
     access::Guard,
     cache::{
-        memory::{Entry, Memory},
+        memory::Memory,
         watcher::{Taken, Watcher},
     },
     changes::Changes,
     clock::Clock,
     config::LiveSettings,
     directory::Directory,
-    domain::summary::Key,
     metrics::Metrics,
     protocol::Position,
     service::{lists::Lists, outage::Outage, reads::Reads},
