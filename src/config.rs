@@ -7,6 +7,7 @@ pub mod auth_people;
 mod auth_table;
 #[cfg(test)]
 mod auth_tests;
+pub mod live;
 pub mod redis_url;
 mod refresh;
 mod rules;
@@ -24,6 +25,7 @@ use std::{collections::HashMap, path::Path};
 use serde::Deserialize;
 
 pub use auth::AuthSettings;
+pub use live::LiveSettings;
 pub use refresh::{RefreshSettings, Switch};
 pub use sections::*;
 pub use server::{LimitSettings, ServerSettings};
@@ -59,6 +61,8 @@ pub struct Settings {
     pub rebuild: RebuildSettings,
     /// `[lists]`: the day of all facilities, kept as a view.
     pub lists: ListsSettings,
+    /// `[live]`: clients that get changes as they happen.
+    pub live: LiveSettings,
     /// `[auth]`: who may use the service. Read by itself: its keys are texts of providers too.
     #[serde(skip)]
     pub auth: AuthSettings,

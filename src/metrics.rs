@@ -1,15 +1,13 @@
 //! All metrics. Their names and labels are part of the interface. No label carries an id.
 
+mod register;
+
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
+    Encoder, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Registry, TextEncoder, process_collector::ProcessCollector,
 };
 
-/// Buckets from 50 µs, the time of a memory hit, to 5 s, the time-out of a refresh.
-const SECONDS: [f64; 15] = [
-    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
-    5.0,
-];
+use register::{counter, counters, float_gauge, gauge, gauges, histogram, histograms};
 
 /// What made a refresh run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +112,36 @@ metrics! {
     audited_rows: IntCounter = counter(
         "summary_audited_rows_total",
         "Rows that the sample audit derived again, to compare.",
+    );
+    live_clients: IntGaugeVec = gauges(
+        "live_clients",
+        "Clients that are connected for live updates.",
+        &["transport"],
+    );
+    live_connections: IntCounterVec = counters(
+        "live_connections_total",
+        "Clients that came for live updates, by what became of them.",
+        &["transport", "outcome"],
+    );
+    live_messages: IntCounterVec = counters(
+        "live_messages_total",
+        "Messages to live clients.",
+        &["transport"],
+    );
+    live_bytes: IntCounterVec = counters(
+        "live_bytes_total",
+        "Bytes of messages to live clients.",
+        &["transport"],
+    );
+    live_dropped: IntCounter = counter(
+        "live_dropped_total",
+        "States of a facility that a live client did not get, as a newer one took their place.",
+    );
+    live_push_delay: HistogramVec = histograms(
+        "live_push_delay_seconds",
+        "Time from when memory takes a change in, right after its commit, until it is written to \
+         a live client.",
+        &["transport"],
     );
     watermark_age: Gauge = float_gauge(
         "summary_watermark_age_seconds",
@@ -319,61 +347,6 @@ metrics! {
         &["pool", "state"],
     );
     => reads_fresh_memory: IntCounter = reads.with_label_values(&["fresh", "memory"]);
-}
-
-fn registered<M: Collector + Clone + 'static>(
-    registry: &Registry,
-    metric: M,
-) -> prometheus::Result<M> {
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
-    registered(registry, IntCounter::new(name, help)?)
-}
-
-fn counters(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> prometheus::Result<IntCounterVec> {
-    registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
-}
-
-fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-    registered(registry, IntGauge::new(name, help)?)
-}
-
-fn float_gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<Gauge> {
-    registered(registry, Gauge::new(name, help)?)
-}
-
-fn gauges(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> prometheus::Result<IntGaugeVec> {
-    registered(registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
-}
-
-fn histogram(registry: &Registry, name: &str, help: &str) -> prometheus::Result<Histogram> {
-    registered(registry, Histogram::with_opts(buckets(name, help))?)
-}
-
-fn histograms(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> prometheus::Result<HistogramVec> {
-    registered(registry, HistogramVec::new(buckets(name, help), labels)?)
-}
-
-fn buckets(name: &str, help: &str) -> HistogramOpts {
-    HistogramOpts::new(name, help).buckets(SECONDS.to_vec())
 }
 
 impl Metrics {

@@ -209,6 +209,11 @@ impl Guard {
         Some(who)
     }
 
+    /// Whether the credential of somebody who signed in has ended since.
+    pub fn has_ended(&self, who: &SignedIn) -> bool {
+        who.has_ended(self.clock.never_back_ms())
+    }
+
     /// Verifies a credential that is not remembered.
     ///
     /// # Errors

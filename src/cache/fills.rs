@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     memory::{Entry, Fill, FillToken, Memory},
     recent_changes::RecentChanges,
+    watcher::Taken,
 };
 use crate::{
     domain::summary::SummaryRow,
@@ -20,6 +21,10 @@ fn lost_race(recent: &RecentChanges, token: &FillToken, row: &SummaryRow) -> boo
     recent.epoch != token.epoch
         || recent.version(&key) > version
         || recent.is_of_former_life(key.facility_id, version)
+}
+
+fn differs(held: Option<&Arc<Entry>>, entry: &Entry) -> bool {
+    held.is_none_or(|held| held.etag() != entry.etag())
 }
 
 impl Memory {
@@ -38,28 +43,34 @@ impl Memory {
         if lost_race(&recent, token, row) {
             return Fill::LostRace;
         }
-        Fill::Kept(self.keep(&recent, since, row, as_of_ms))
+        Fill::Kept(self.keep(&recent, recent.after(), since, row, as_of_ms))
     }
 
-    /// Keeps the better one of this row and the entry held, and answers it.
+    /// Keeps the better one of this row and the entry held, and answers it. `at` is the position of
+    /// the message that brought it; for a row that was read, the one behind it.
     pub(super) fn keep(
         &self,
         recent: &RecentChanges,
+        at: Position,
         since: Position,
         row: &SummaryRow,
         as_of_ms: i64,
     ) -> Arc<Entry> {
         let key = row.key();
         let session = self.session_of(recent, since, row);
-        if let Some(held) = self.get(&key)
-            && self.is_as_good(&held, row, as_of_ms, session)
+        let held = self.get(&key);
+        if let Some(held) = &held
+            && self.is_as_good(held, row, as_of_ms, session)
         {
-            self.views.take(&key, &held, None, self.session());
-            return held;
+            self.views.take(&key, held, None, self.session());
+            return held.clone();
         }
         let entry = Arc::new(self.entry_of(row, as_of_ms, session));
         self.put(key, entry.clone());
         self.views.take(&key, &entry, Some(&row.summary), self.session());
+        let is_change = differs(held.as_ref(), &entry);
+        let taken = Taken { key, entry: &entry, is_change, at, epoch: recent.epoch };
+        self.tell(|watcher| watcher.took(&taken));
         entry
     }
 
@@ -121,6 +132,10 @@ impl Memory {
             entry.session = session;
             let entry = Arc::new(entry);
             self.views.take(&row.key(), &entry, Some(&row.summary), self.session());
+            let is_change = differs(held.get(date), &entry);
+            let (key, at, epoch) = (row.key(), recent.after(), recent.epoch);
+            let taken = Taken { key, entry: &entry, is_change, at, epoch };
+            self.tell(|watcher| watcher.took(&taken));
             new.push((date, entry.clone()));
             Fill::Kept(entry)
         };

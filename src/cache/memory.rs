@@ -10,7 +10,7 @@
 //! no later watermark counts for the entries held. The entries stay, as exact as they were.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
     atomic::{AtomicI64, AtomicU32, Ordering},
 };
 
@@ -25,6 +25,7 @@ use super::{
     days::FacilityDays,
     recent_changes::RecentChanges,
     views::{Proof, ViewBounds, Views},
+    watcher::Watcher,
 };
 use crate::{
     domain::summary::{Key, KnownFigures, SummaryRow},
@@ -51,6 +52,9 @@ pub struct Memory {
     /// The figures that the sources have.
     known: KnownFigures,
     pub(super) views: Views,
+    /// Counts the epochs, as the recent changes do.
+    pub(super) epoch: AtomicU32,
+    pub(super) watcher: OnceLock<Arc<dyn Watcher>>,
 }
 
 /// A token that is taken before a read. It says which epoch was served and which position was
@@ -102,6 +106,8 @@ impl Memory {
             table_ms: AtomicI64::new(i64::MIN),
             known: KnownFigures::ALL,
             views: Views::new(ViewBounds::default(), KnownFigures::ALL, None),
+            epoch: AtomicU32::new(0),
+            watcher: OnceLock::new(),
         }
     }
 
@@ -231,6 +237,7 @@ impl Memory {
         } else {
             self.close_session();
             recent.begin(Some(Position { number: at.number - 1, ..at }));
+            self.tell(|watcher| watcher.broke(recent.at));
             Consumed::Gap
         };
         recent.at = at;
@@ -261,6 +268,7 @@ impl Memory {
                 entries.iter().for_each(|entry| self.take_in_row(recent, entry.since, &entry.row))
             }
             Message::Watermark { at_ms } => {
+                self.tell(|watcher| watcher.proved(*at_ms, recent.at));
                 self.watermark_ms.fetch_max(*at_ms, Ordering::AcqRel);
                 self.proven_ms.fetch_max(*at_ms, Ordering::AcqRel);
                 self.advance_table(*at_ms);
@@ -272,6 +280,7 @@ impl Memory {
                     self.drop_empty_days(*id);
                 });
                 self.views.drop_empty(ids, self.session());
+                self.tell(|watcher| watcher.named_facilities(ids));
             }
             Message::Begun => {}
         }
@@ -286,7 +295,7 @@ impl Memory {
         if known < version {
             recent.remember(key, version);
         }
-        self.keep(recent, since, row, row.as_of_ms);
+        self.keep(recent, recent.at, since, row, row.as_of_ms);
     }
 
     /// Whether this version of the key, or a newer one, was consumed and is still remembered; if
@@ -335,6 +344,7 @@ impl Memory {
         let mut recent = self.recent();
         self.close_session();
         recent.begin(at);
+        self.tell(|watcher| watcher.broke(recent.at));
     }
 
     /// The caller holds `recent`.
@@ -356,6 +366,8 @@ impl Memory {
         self.close_session();
         recent.begin(at);
         recent.epoch += 1;
+        self.epoch.store(recent.epoch, Ordering::Release);
+        self.tell(|watcher| watcher.broke(recent.at));
         recent.removed_at.clear();
         self.views.clear();
         self.cache.iter().for_each(|(facility, _)| self.cache.invalidate(&*facility));

@@ -13,3 +13,4 @@ pub mod page;
 mod recent_changes;
 pub mod redis;
 pub mod views;
+pub mod watcher;

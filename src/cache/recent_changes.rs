@@ -50,6 +50,11 @@ impl RecentChanges {
         }
     }
 
+    /// The position that the next message will have.
+    pub fn after(&self) -> Position {
+        Position { number: self.at.number + 1, ..self.at }
+    }
+
     /// Whether every change behind `since` was consumed here and is still remembered.
     pub fn joins(&self, since: Position) -> bool {
         since.generation == self.at.generation

@@ -26,7 +26,7 @@ const A_DAY_MS: u64 = 86_400_000;
 const A_YEAR_SECONDS: u64 = 31_536_000;
 
 /// Every key, in the order of `config.example.toml`.
-pub const RULES: [(&str, SettingRule); 92] = [
+pub const RULES: [(&str, SettingRule); 99] = [
     ("server.bind", Text("an address and a port, such as 127.0.0.1:8080 or [::1]:8080")),
     ("server.internal_bind", Text("an address and a port, such as 127.0.0.1:9090")),
     ("server.metrics", OneOf(&["open", "signed_in"])),
@@ -96,6 +96,13 @@ pub const RULES: [(&str, SettingRule); 92] = [
     ("lists.views", Whole(1..=1_000)),
     ("lists.view_idle_seconds", Whole(1..=A_YEAR_SECONDS)),
     ("lists.page_bytes", Whole(0..=MANY)),
+    ("live.max_clients", Whole(1..=10_000_000)),
+    ("live.clients_per_principal", Whole(0..=10_000_000)),
+    ("live.clients_per_address", Whole(0..=10_000_000)),
+    ("live.connects_per_second", Whole(0..=1_000_000)),
+    ("live.heartbeat_seconds", Whole(1..=3_600)),
+    ("live.max_age_seconds", Whole(0..=A_YEAR_SECONDS)),
+    ("live.drain_spread_seconds", Whole(0..=3_600)),
     ("auth.sign_in", OneOf(&["on", "off"])),
     ("auth.audit_log_days", Whole(1..=36_500)),
     ("auth.public_url", Text("the URL at which clients reach the service: https://host[:port]")),

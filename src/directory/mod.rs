@@ -184,7 +184,7 @@ impl Directory {
         }
         self.forget_order();
         // Before the directory claims to be exact as of a later instant.
-        self.memory.views().note_changed(&changed);
+        self.memory.note_changed(&changed);
         gone.iter().for_each(|id| self.memory.forget_facility(*id));
     }
 

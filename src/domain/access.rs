@@ -117,3 +117,14 @@ pub struct Principal {
     /// A `service` that may also read figures.
     pub may_read: bool,
 }
+
+impl Principal {
+    /// Whether it may read figures of the facilities that it may see.
+    pub fn reads_figures(&self) -> bool {
+        match self.role {
+            Role::Viewer | Role::Operator | Role::Admin => true,
+            Role::Service => self.may_read,
+            Role::Metrics => false,
+        }
+    }
+}

@@ -20,11 +20,15 @@ use super::{json::Shown, problem::Problem};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// The address of a listener, in the data of its application.
+#[derive(Debug, Clone, Copy)]
+pub struct Bound(pub SocketAddr);
+
 /// Where there is no sign-in: 421 for a host that is not this machine, 403 for a change that
 /// another origin asks for.
 pub fn refuse_without_sign_in(request: &ServiceRequest) -> Result<(), Problem> {
     let headers = request.headers();
-    let bound = request.app_config().local_addr();
+    let bound = request.app_data::<Bound>().map_or(request.app_config().local_addr(), |at| at.0);
     let named = headers.get_all(header::HOST).map(|host| host.to_str().unwrap_or("?"));
     let asked = request.uri().authority().map(|authority| authority.as_str());
     if let Some(other) = named.chain(asked).find(|host| !is_here(host, bound)) {
@@ -38,7 +42,7 @@ pub fn refuse_without_sign_in(request: &ServiceRequest) -> Result<(), Problem> {
             ),
         ));
     }
-    if !request.method().is_safe() && source(headers, None) == Source::Elsewhere {
+    if !request.method().is_safe() && is_of_another_origin(headers) {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "A page of another origin asked for this change (Origin, Sec-Fetch-Site). While there \
@@ -46,6 +50,12 @@ pub fn refuse_without_sign_in(request: &ServiceRequest) -> Result<(), Problem> {
         ));
     }
     Ok(())
+}
+
+/// Whether a browser says that a page of another origin made it send this. Programs that are no
+/// browsers say nothing of the kind.
+pub fn is_of_another_origin(headers: &HeaderMap) -> bool {
+    source(headers, None) == Source::Elsewhere
 }
 
 /// For calls with a cookie: 403 unless a browser says that they come from a page of this service.

@@ -8,7 +8,10 @@ use actix_web::{
     Error, HttpMessage, HttpRequest,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::header::{self, HeaderMap, HeaderValue},
+    http::{
+        StatusCode,
+        header::{self, HeaderMap, HeaderValue},
+    },
     middleware::Next,
     web::Data,
 };
@@ -33,6 +36,10 @@ pub enum Rule {
     SignedIn,
     /// The right to read figures; of the facility in the path, where there is one.
     Read,
+    /// The same, for a WebSocket: a client without a credential may send it in its first message.
+    Live,
+    /// The same, for server-sent events.
+    Stream,
     /// The right to refresh, and to register, the facility in the path.
     Operate,
     /// The right to post events. Of which facilities, the ingest finds out.
@@ -79,8 +86,7 @@ impl Rule {
     fn allows(self, who: &Principal) -> bool {
         match (self, who.role) {
             (Rule::Open | Rule::Health | Rule::SignedIn, _) | (_, Role::Admin) => true,
-            (Rule::Read, Role::Viewer | Role::Operator) => true,
-            (Rule::Read, Role::Service) => who.may_read,
+            (Rule::Read | Rule::Live | Rule::Stream, _) => who.reads_figures(),
             (Rule::Operate, Role::Operator) => true,
             (Rule::Post, Role::Operator | Role::Service) => true,
             (Rule::Metrics, Role::Metrics) => true,
@@ -88,6 +94,10 @@ impl Rule {
         }
     }
 }
+
+/// The credential of a live client, which is verified again and again. In the extensions of its
+/// request.
+pub struct Credential(pub Box<str>);
 
 /// In the extensions of each request where there is no sign-in, so that everybody may do
 /// everything. Without it, and without somebody who is signed in, nothing is visible.
@@ -130,6 +140,13 @@ fn admit_without_sign_in(
     request: &ServiceRequest,
 ) -> Result<Admitted, Problem> {
     cross_site::refuse_without_sign_in(request)?;
+    if rule == Rule::Live && cross_site::is_of_another_origin(request.headers()) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "A page of another origin asked for this WebSocket (Origin). While there is no \
+             sign-in, only programs and pages of this service itself may have one.",
+        ));
+    }
     let under_way = match rule {
         Rule::Health => None,
         _ => edge.admit_address(request.request())?,
@@ -162,6 +179,11 @@ async fn admit(
         Ok(sent) => sent,
         Err(refused) => {
             let _under_way = edge.admit_address(request.request())?;
+            let may_follow = rule == Rule::Live && request.request().head().upgrade();
+            if may_follow && refused.denial == Denial::Missing {
+                // It has to sign in by its first message.
+                return Ok(Admitted { who: None, under_way: None });
+            }
             return Err(counted(refused));
         }
     };
@@ -173,8 +195,13 @@ async fn admit(
         }
     };
     let under_way = edge.admit(request.request(), &who)?;
-    if sent.is_cookie && !request.method().is_safe() {
+    let is_live = matches!(rule, Rule::Live | Rule::Stream);
+    // A page of another site could open a WebSocket with the cookies of this one.
+    if sent.is_cookie && (is_live || !request.method().is_safe()) {
         cross_site::require_own_page(request.headers(), guard.own_origin())?;
+    }
+    if is_live {
+        request.extensions_mut().insert(Credential(sent.credential.into()));
     }
     if !rule.allows(&who.principal) {
         guard.count_denied("role");
@@ -196,7 +223,9 @@ async fn admit(
 fn may(rule: Rule) -> &'static str {
     match rule {
         Rule::Open | Rule::Health | Rule::SignedIn => "everybody who is signed in may",
-        Rule::Read => "viewer, operator and admin may, and a service that was told so",
+        Rule::Read | Rule::Live | Rule::Stream => {
+            "viewer, operator and admin may, and a service that was told so"
+        }
         Rule::Operate => "operator and admin may",
         Rule::Post => "operator, service and admin may",
         Rule::Metrics => "metrics and admin may",
@@ -342,30 +371,5 @@ pub(super) fn visible(request: &HttpRequest) -> Visible {
 }
 
 #[cfg(test)]
-mod tests {
-    use actix_web::test::TestRequest;
-
-    use super::*;
-
-    #[test]
-    fn a_request_that_did_not_come_through_the_entrance_shows_nothing() {
-        let request = TestRequest::get().to_http_request();
-        assert!(!visible(&request).has(uuid::Uuid::new_v4()));
-        assert_eq!(visible(&request).ids().map(std::collections::HashSet::len), Some(0));
-        assert!(!has_no_sign_in(&request));
-    }
-
-    /// A handler that is mounted in another way would be open to everybody.
-    #[test]
-    fn each_route_is_mounted_with_what_it_needs() {
-        let table = include_str!("routes.rs");
-        let code: String = table.chars().filter(|c| !c.is_whitespace()).collect();
-        for mounted in code.split(".service(").skip(1) {
-            let is_ruled = mounted.starts_with("observed(m,") && mounted.contains("Needs::to_");
-            assert!(is_ruled, "{mounted}");
-        }
-        for other in ["config.route(", "web::resource(", "web::scope(", "config.app_data("] {
-            assert!(!code.contains(other), "{other}");
-        }
-    }
-}
+#[path = "entrance_tests.rs"]
+mod tests;

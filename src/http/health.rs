@@ -29,7 +29,7 @@ pub struct Readiness {
     pub dependencies: Vec<Dependency>,
     /// Registered facilities.
     pub facilities: usize,
-    /// Always 0; reserved for clients with live updates.
+    /// Clients that get changes as they happen.
     pub clients: usize,
     /// How full the memory tier is.
     pub memory: MemoryUse,
@@ -134,7 +134,7 @@ pub async fn ready(request: HttpRequest, app: Data<AppState>) -> Result<HttpResp
         status,
         dependencies,
         facilities: app.directory.by_name().len(),
-        clients: 0,
+        clients: app.live.clients(),
         memory: MemoryUse { entries, bytes, max_bytes: app.settings.cache.memory_bytes },
         uptime_seconds: app.started.elapsed().as_secs(),
         watermark_age_seconds: watermark_age(&app),

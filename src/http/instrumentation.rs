@@ -15,7 +15,7 @@ use std::{
 };
 
 use actix_web::{
-    Error, HttpMessage, HttpRequest, Resource, ResponseError, Route,
+    Error, HttpMessage, HttpRequest, HttpResponse, Resource, ResponseError, Route,
     body::{BoxBody, MessageBody},
     dev::{HttpServiceFactory, Service, ServiceRequest, ServiceResponse},
     http::{
@@ -32,6 +32,7 @@ use tracing::{Instrument, Span};
 use super::{
     edge::Edge,
     entrance::{Needs, enter},
+    live,
     problem::Problem,
     unread_body,
 };
@@ -267,7 +268,8 @@ where
         let (asked, mut answer) = response.into_parts();
         edge.finish(&asked, cells.is_docs, &mut answer);
         let mut response = ServiceResponse::new(asked, answer);
-        if cells.watch.draining.load(Ordering::Relaxed) {
+        let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if cells.watch.draining.load(Ordering::Relaxed) && !is_upgrade {
             response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         }
         let seconds = started.elapsed().as_secs_f64();
@@ -297,8 +299,11 @@ async fn answered<B: MessageBody + 'static>(
     handling: impl Future<Output = Result<ServiceResponse<B>, Error>>,
 ) -> ServiceResponse<BoxBody> {
     match AssertUnwindSafe(handling).catch_unwind().await {
-        Ok(Ok(response)) => response.map_into_boxed_body(),
-        Ok(Err(error)) => ServiceResponse::new(sent, error.error_response()),
+        Ok(Ok(response)) => live::sse::told(cells.route, response.map_into_boxed_body()),
+        Ok(Err(error)) => {
+            let response = ServiceResponse::new(sent, HttpResponse::from_error(error));
+            live::sse::told(cells.route, response)
+        }
         Err(_) => {
             cells.watch.metrics.panics.inc();
             tracing::error!(route = cells.route, "a handler panicked; the request is answered 500");

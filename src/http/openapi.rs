@@ -37,6 +37,7 @@ use crate::cache::forms::Forms;
     ),
     paths(
         super::summaries::one, super::range::range, super::day_of_all::all,
+        super::live::live, super::live::stream,
         super::facilities::list, super::facilities::one, super::facilities::register,
         super::facilities::register_blood_bank, super::refreshes::refresh, super::events::post,
         super::rebuilds::start, super::rebuilds::run, super::me::show, super::api_keys::list,
@@ -60,6 +61,7 @@ use crate::cache::forms::Forms;
     ),
     tags(
         (name = "read", description = "Summaries, each with its age"),
+        (name = "live", description = "Changes as they happen"),
         (name = "write", description = "Events, registrations, refreshes"),
         (name = "access", description = "Who may do what, and who changed that"),
         (name = "watch", description = "Health and metrics"),

@@ -14,7 +14,7 @@ use super::{
     entrance::{Needs, Rule},
     events, facilities, health, instrumentation,
     instrumentation::{RouteInstruments, observed},
-    me, openapi,
+    live, me, openapi,
     problem::Problem,
     provider, range, rebuilds, refreshes, resource_metadata, sessions, sign_in,
     state::AppState,
@@ -27,6 +27,7 @@ use crate::config::server::MetricsAccess;
 pub fn routes(config: &mut web::ServiceConfig, app: &web::Data<AppState>) {
     let m = &instruments(app, &app.edge);
     figures(config, m);
+    live_clients(config, m);
     access(config, m);
     people(config, m);
     if app.settings.server.internal_bind.is_none() {
@@ -101,6 +102,17 @@ fn figures(config: &mut web::ServiceConfig, m: &RouteInstruments) {
         }))
         .service(observed(m, "/v1/runs/{run_id}", Needs::to_read(Rule::Admin), |r| {
             only(r, "GET, HEAD").route(read().to(rebuilds::run))
+        }));
+}
+
+/// Clients that get changes as they happen.
+fn live_clients(config: &mut web::ServiceConfig, m: &RouteInstruments) {
+    config
+        .service(observed(m, live::LIVE, Needs::to_read(Rule::Live), |r| {
+            only(r, "GET").route(web::get().to(live::live))
+        }))
+        .service(observed(m, live::STREAM, Needs::to_read(Rule::Stream), |r| {
+            only(r, "GET").route(web::get().to(live::stream))
         }));
 }
 

@@ -22,6 +22,7 @@ use crate::{
     config::Settings,
     directory::{Directory, Located},
     jobs::{drain::Drain, rebuild::Rebuild, source_comparison::SourceComparison},
+    live::hub::Hub,
     metrics::Metrics,
     redis::Link,
     service::{
@@ -62,6 +63,8 @@ pub struct AppState {
     pub coalescer: Arc<RefreshCoalescer>,
     /// What the owner of mapped tables has changed; `None` without a mapping.
     pub comparison: Option<Arc<SourceComparison>>,
+    /// The clients that get changes as they happen.
+    pub live: Arc<Hub>,
     /// Writes of events.
     pub ingest: Ingest,
     /// The drain, which processes marks.

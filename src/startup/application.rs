@@ -21,6 +21,7 @@ use crate::{
         JobParts, Jobs, access::AccessFollower, drain::Drain, midnight::Midnight,
         owners_check::OwnersCheck, sample_audit::SampleAudit, source_comparison::SourceComparison,
     },
+    live::hub::{Hub, HubParts},
     service::{
         lists::{Lists, shared_proof::SharedProof},
         ranges::Ranges,
@@ -111,7 +112,9 @@ impl Application {
         let proof = shared_proof(&core, &reads, &drain);
         let lists = lists(&settings, &reads, &proof, &drain);
         let ranges = Arc::new(Ranges::new(reads.clone(), proof, super::pages_bytes(&settings)));
+        let live = hub(&core, (&reads, &lists), guard.as_ref());
         let app = web::Data::new(AppState {
+            live,
             store: core.store,
             memory: core.memory,
             directory: core.directory,
@@ -155,6 +158,7 @@ impl Application {
         let serving = self.listeners.serve(&self.app)?;
         let how = stop.await;
         self.app.draining.store(true, Ordering::Release);
+        self.app.live.refuse();
         self.jobs.hand_over();
         if how == Stop::Drain && settings.drain_delay_ms > 0 {
             tracing::info!(
@@ -164,6 +168,7 @@ impl Application {
             tokio::time::sleep(Duration::from_millis(settings.drain_delay_ms)).await;
         }
         tracing::info!("stopping");
+        self.app.live.drain().await;
         serving.stop().await?;
         tracing::info!(
             "no request is left; events that were taken are committed, and then jobs end"
@@ -180,6 +185,27 @@ impl Application {
         }
         Ok(())
     }
+}
+
+/// What hands changes to live clients.
+fn hub(
+    core: &Core,
+    (reads, lists): (&Arc<Reads>, &Arc<Lists>),
+    guard: Option<&Arc<Guard>>,
+) -> Arc<Hub> {
+    Hub::new(HubParts {
+        memory: core.memory.clone(),
+        directory: core.directory.clone(),
+        reads: reads.clone(),
+        lists: lists.clone(),
+        changes: core.changes.clone(),
+        outage: core.outage.clone(),
+        clock: core.clock.clone(),
+        metrics: core.metrics.clone(),
+        guard: guard.cloned(),
+        settings: core.settings.live.clone(),
+        runtime: Handle::current(),
+    })
 }
 
 /// The reads of one day of all facilities.

@@ -1,12 +1,13 @@
 //! How many connections each address has. A connection that is one too many is read no further; a
 //! request that came with it is answered 429.
 
-use std::{any::Any, net::IpAddr, sync::Arc};
+use std::{any::Any, net::IpAddr, sync::Arc, time::Duration};
 
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::{dev::Extensions, rt::net::TcpStream};
 use dashmap::{DashMap, Entry};
 use rustix::net::{Shutdown, shutdown};
+use socket2::SockRef;
 
 use crate::{
     config::{ServerSettings, SettingsError},
@@ -22,6 +23,10 @@ pub struct Connections {
     of: DashMap<IpAddr, usize>,
     metrics: Arc<Metrics>,
 }
+
+/// How long a client may leave bytes unacknowledged. After that its network counts as lost, and the
+/// connection ends: a reader of events, who is sent heartbeats, holds no place for long.
+const UNHEARD: Duration = Duration::from_secs(20);
 
 /// A connection that counts for its address, until it ends.
 struct Counted {
@@ -48,7 +53,13 @@ impl Connections {
 
     /// Counts a connection that begins, or refuses it. `data` goes with the connection.
     pub fn begin(self: &Arc<Self>, connection: &dyn Any, data: &mut Extensions) {
-        let Some(stream) = tcp(connection).filter(|_| self.most > 0) else { return };
+        let Some(stream) = tcp(connection) else { return };
+        if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(UNHEARD)) {
+            tracing::debug!(%error, "a connection has the time-outs of the system");
+        }
+        if self.most == 0 {
+            return;
+        }
         let Ok(peer) = stream.peer_addr() else { return };
         let address = peer.ip().to_canonical();
         if self.proxies.has(address) {

@@ -7,9 +7,11 @@ use std::{
     time::Duration,
 };
 
+use actix_http::HttpService;
+use actix_service::{IntoServiceFactory, map_config};
 use actix_web::{
     App as WebApp, HttpServer,
-    dev::{Server, ServerHandle},
+    dev::{AppConfig, Server, ServerHandle},
     middleware::Condition,
     web,
 };
@@ -17,7 +19,7 @@ use actix_web::{
 use super::{StartError, connections::Connections};
 use crate::{
     config::ServerSettings,
-    http::{self, edge, edge::Edge, state::AppState},
+    http::{self, cross_site::Bound, edge, edge::Edge, live::takeover::upgrades, state::AppState},
 };
 
 /// The bound sockets of a service.
@@ -90,35 +92,60 @@ impl Serving {
     }
 }
 
+/// Puts the service of a connection together, as `HttpServer` does, and has it give up the sockets
+/// of requests that ask for an upgrade. The type of a connection has no name in common.
+macro_rules! connection_service {
+    ($serves:ident, $settings:ident, $signal:ident, $connections:ident) => {{
+        let (shutdown, connections) = ($signal.clone(), $connections.clone());
+        HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let shutdown = shutdown.clone();
+                async move { shutdown.notified().await }
+            })
+            .client_request_timeout(Duration::from_millis($settings.read_timeout_ms))
+            .client_disconnect_timeout(Duration::from_secs(1))
+            .on_connect_ext(move |connection, data| connections.begin(connection, data))
+            .upgrade(upgrades($serves()))
+            .finish($serves())
+    }};
+}
+
 /// The server for everybody.
 fn public(listener: TcpListener, app: &web::Data<AppState>) -> Result<Server, StartError> {
-    let settings = &app.settings.server;
+    let settings = app.settings.server.clone();
+    let bound = Bound(listener.local_addr()?);
     let workers = match settings.workers {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
         workers => workers,
     };
     let (shared, has_cors) = (app.clone(), settings.cors_origins.is_some());
-    let connections = Connections::new(settings, &app.metrics)?;
-    let server = HttpServer::new(move || {
+    let connections = Connections::new(&settings, &app.metrics)?;
+    let serves = move || {
         let routed = shared.clone();
-        WebApp::new()
+        let app = WebApp::new()
             .app_data(shared.clone())
+            .app_data(bound)
             .wrap(Condition::new(has_cors, edge::cors(&shared.settings.server)))
-            .configure(move |config| http::routes(config, &routed))
-    })
-    .workers(workers)
-    .max_connections(settings.max_connections)
-    .backlog(4096)
-    .client_request_timeout(Duration::from_millis(settings.read_timeout_ms))
-    .client_disconnect_timeout(Duration::from_secs(1))
-    .shutdown_timeout(settings.shutdown_timeout_seconds)
-    .disable_signals()
-    .on_connect(move |connection, data| connections.begin(connection, data));
+            .configure(move |config| http::routes(config, &routed));
+        map_config(app.into_factory(), |()| AppConfig::default())
+    };
+    let server = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(settings.max_connections)
+        .backlog(4096)
+        .shutdown_timeout(settings.shutdown_timeout_seconds)
+        .disable_signals();
+    let signal = server.graceful_shutdown_signal();
     let server = match &app.certificate {
-        None => server.listen(listener)?,
+        None => server.listen("public", listener, move || {
+            connection_service!(serves, settings, signal, connections).tcp()
+        })?,
         Some(certificate) => {
             let config = certificate.server_config().map_err(std::io::Error::other)?;
-            server.listen_rustls_0_23(listener, config)?
+            server.listen("public", listener, move || {
+                connection_service!(serves, settings, signal, connections)
+                    .rustls_0_23(config.clone())
+            })?
         }
     };
     Ok(server.run())

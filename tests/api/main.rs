@@ -28,6 +28,7 @@ mod generate;
 mod harness;
 mod import;
 mod listings;
+mod live;
 mod log_lines;
 mod managed_servers;
 mod metrics;

@@ -13,6 +13,8 @@ mod cold;
 mod connection;
 #[path = "../load/events.rs"]
 mod events;
+#[path = "../load/live.rs"]
+mod live;
 #[path = "../load/open_loop.rs"]
 mod open_loop;
 #[path = "../load/paced.rs"]
@@ -37,6 +39,8 @@ const USAGE: &str = "load COMMAND address=HOST:PORT [name=value]...
                      with their lots, for `events`
   one       facility=N lots=N times=N round=N                     inventory.set of lots that \
                      `fill` set, one after the other; each round to other quantities
+  live      clients=N facilities=N rate=N seconds=N pid=N         WebSocket clients, each of \
+                     one facility that `stock` registered; so many changes a second
   bare      file=FILE facilities=N lots=N batch=N seconds=N       the upserts of `events` into a \
                      copy of an SQLite file, without a service
   refresh   facility=N times=N                                    POST …/refresh, one after the \
@@ -106,6 +110,7 @@ async fn main() -> ExitCode {
     let arguments = Arguments(named.collect());
     let result = match command.as_str() {
         "events" => events::stream(&arguments).await,
+        "live" => live::measure(&arguments).await,
         "fill" => events::fill(&arguments).await,
         "stock" => events::stock(&arguments).await,
         "one" => events::one(&arguments).await,

@@ -1,0 +1,167 @@
+//! What a client asks to follow, and what it is told.
+
+use std::{collections::HashMap, rc::Rc, time::Duration};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    http::field_rules,
+    live::{
+        connection::Connection,
+        follow::{Known, MOST_FACILITIES},
+        shard::Shard,
+    },
+    protocol::Position,
+};
+
+/// What a client asks for.
+#[derive(Default)]
+pub struct Asked {
+    /// The id that the client gave its message.
+    pub id: Option<Value>,
+    /// Facilities, as the client wrote them.
+    pub facilities: Vec<String>,
+    /// What it has of each.
+    pub known: HashMap<String, String>,
+    /// `all` or `totals`.
+    pub subject: Option<String>,
+    /// The id of the last event that it saw.
+    pub resume: Option<String>,
+}
+
+/// How long a client that comes back waits until this server has come as far as the last one.
+const CATCH_UP: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_millis(10);
+/// How long a state is read for a client that comes back.
+const LOAD: Duration = Duration::from_secs(5);
+
+/// Has a client follow what it asks for, and tells it what was refused.
+pub async fn subscribe(shard: Rc<Shard>, connection: Rc<Connection>, asked: Asked) {
+    let signs_in = shard.hub.parts.guard.is_some();
+    if signs_in && connection.state().who.is_none() {
+        connection.error("unauthorized", "Sign in first: {\"type\":\"auth\",\"token\":…}.");
+        return connection.flush(&shard);
+    }
+    let (mut taken, mut refused) = (Vec::new(), Vec::new());
+    for text in &asked.facilities {
+        match may_follow(&shard, &connection, text, taken.len()).await {
+            Ok(id) => taken.push((id, asked.known.get(text))),
+            Err(reason) => refused.push(json!({ "facility_id": text, "reason": reason })),
+        }
+    }
+    let subject = asked.subject.as_deref();
+    if let Some(unknown) = subject.filter(|subject| !matches!(*subject, "all" | "totals")) {
+        refused.push(json!({ "subject": unknown, "reason": "unknown" }));
+    }
+    let subject = subject.filter(|subject| matches!(*subject, "all" | "totals"));
+    let resume = match &asked.resume {
+        Some(text) => Some(place_of(&shard, text).await),
+        None => None,
+    };
+    if connection.number.get() == usize::MAX {
+        return; // it has gone
+    }
+    let ids: Vec<Uuid> = taken.iter().map(|(id, _)| *id).collect();
+    let mut told = json!({
+        "id": asked.id, "facilities": ids, "subject": subject, "refused": refused,
+    });
+    if let Some(resume) = &resume {
+        told["resumed"] = (resume.is_ok() && subject.is_none()).into();
+        told["reason"] = resume.as_ref().err().map_or(Value::Null, |reason| (*reason).into());
+    }
+    connection.control("subscribed", told);
+    let place = resume.and_then(Result::ok);
+    for (id, etag) in taken {
+        let known = match (etag, place) {
+            (_, Some(_)) => Known { tag: None, least: i64::MAX },
+            (Some(etag), None) => shard.known(id, etag),
+            (None, None) => Known::default(),
+        };
+        shard.follow(&connection, id, &known);
+    }
+    match subject {
+        Some("all") => shard.follow_all(&connection),
+        Some("totals") => shard.follow_totals(&connection),
+        _ => {}
+    }
+    connection.flush(&shard);
+    if let Some(place) = place {
+        go_on(&shard, &connection, place).await;
+    }
+}
+
+/// Whether a client may follow this facility; else why not, in a word.
+async fn may_follow(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    text: &str,
+    count: usize,
+) -> Result<Uuid, &'static str> {
+    let id = field_rules::parse_id(text).ok_or("not_an_id")?;
+    let (is_visible, follows) = {
+        let state = connection.state();
+        (state.visible.has(id), state.slots.iter().filter(|slot| slot.cell.is_some()).count())
+    };
+    if !is_visible {
+        return Err("forbidden");
+    }
+    if follows + count >= MOST_FACILITIES {
+        return Err("too_many");
+    }
+    if shard.hub.parts.directory.get(id).is_some() {
+        return Ok(id);
+    }
+    // In a task of its own: others may wait for its query.
+    let hub = shard.hub.clone();
+    let found = hub.parts.runtime.clone().spawn(async move { hub.find(id).await.map(drop) });
+    match found.await {
+        Ok(Ok(())) => Ok(id),
+        Ok(Err(true)) => Err("unknown"),
+        _ => Err("unavailable"),
+    }
+}
+
+/// The position in an id of an event, if what came after it is known here; else why not. Waits
+/// until this server has come as far.
+async fn place_of(shard: &Rc<Shard>, text: &str) -> Result<Position, &'static str> {
+    let mut parts = text.splitn(3, '.');
+    let epoch = parts.next().unwrap_or_default();
+    let mut number = || parts.next().and_then(|text| text.parse::<i64>().ok());
+    let (Some(generation), Some(number)) = (number(), number()) else { return Err("unknown") };
+    if !shard.is_in_epoch(epoch) {
+        return Err("epoch");
+    }
+    let at = Position { generation, number };
+    let reached = async {
+        loop {
+            let here = shard.hub.parts.memory.fill_token().position;
+            if here.generation != generation || here.number >= number {
+                return;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    if tokio::time::timeout(CATCH_UP, reached).await.is_err() {
+        return Err("behind");
+    }
+    shard.hub.since(at).map(|_| at).ok_or("trimmed")
+}
+
+/// Sends what has changed since a position, and nothing else.
+async fn go_on(shard: &Rc<Shard>, connection: &Rc<Connection>, at: Position) {
+    let loaded = async {
+        while !connection.has_loaded() {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    let _ = tokio::time::timeout(LOAD, loaded).await;
+    // By now every change behind the position is either named by it, or yet to come.
+    let since = shard.hub.since(at);
+    connection.release(|newest, day_start_ms| {
+        let Some(since) = &since else { return None };
+        let is_known = !since.facilities.contains_key(&newest.facility);
+        (is_known && day_start_ms <= since.at_ms).then_some(newest.tag)
+    });
+    connection.flush(shard);
+}

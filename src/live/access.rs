@@ -1,0 +1,163 @@
+//! Who a client is, for as long as it is connected: a credential may end, be revoked or be renewed,
+//! and somebody may see fewer facilities than before.
+
+use std::{rc::Rc, sync::Arc};
+
+use serde_json::json;
+
+use super::{
+    connection::Connection,
+    hub::Full,
+    shard::{Shard, ticks},
+    wire::{Close, Transport},
+};
+use crate::access::{Denial, Guard, SignedIn};
+
+/// The messages that a client may send a minute.
+pub const MESSAGES: f64 = 100.0;
+/// The seconds within which a client must have signed in.
+pub const SIGN_IN: u64 = 5;
+
+impl Shard {
+    /// Looks whether the credential of a client still counts.
+    pub(super) fn recheck(self: &Rc<Self>, connection: &Rc<Connection>) {
+        let Some(guard) = &self.hub.parts.guard else { return };
+        let (who, credential) = {
+            let state = connection.state();
+            let Some(who) = state.who.clone() else { return };
+            (who, state.credential.clone())
+        };
+        match guard.remembered(&credential) {
+            Some(now) if Arc::ptr_eq(&now, &who) => {}
+            Some(now) => self.signed_in(connection, now),
+            None => {
+                let (shard, connection) = (self.clone(), connection.clone());
+                let guard: Arc<Guard> = guard.clone();
+                tokio::task::spawn_local(async move {
+                    let verified = guard.verify(&credential).await;
+                    if connection.state().credential != credential {
+                        return; // it was renewed meanwhile
+                    }
+                    match verified {
+                        Ok(now) => shard.signed_in(&connection, now),
+                        // While it cannot be found out, it counts for as long as it would have.
+                        Err(Denial::Unavailable) if !guard.has_ended(&who) => {}
+                        Err(_) => shard.expire(&connection),
+                    }
+                    connection.flush(&shard);
+                });
+            }
+        }
+    }
+
+    /// A client has signed in, or is somebody who may see something else now.
+    fn signed_in(&self, connection: &Rc<Connection>, who: Arc<SignedIn>) {
+        if !who.principal.reads_figures() {
+            return self.forbid(connection);
+        }
+        let hidden: Vec<_> = {
+            let mut state = connection.state();
+            state.visible = who.visible.clone();
+            state.who = Some(who.clone());
+            state.sign_in_by = None;
+            let cells = state.slots.iter().filter_map(|slot| slot.cell.as_ref());
+            cells.map(|cell| cell.id).filter(|id| !who.visible.has(*id)).collect()
+        };
+        if !hidden.is_empty() {
+            for id in &hidden {
+                self.leave(connection, *id);
+            }
+            let detail = "These facilities are not among those that you may see any more.";
+            let told = json!({ "code": "forbidden", "facilities": hidden, "detail": detail });
+            connection.control("error", told);
+            connection.flush(self);
+        }
+    }
+
+    /// Verifies the credential of a message.
+    pub async fn sign_in(self: &Rc<Self>, connection: &Rc<Connection>, credential: &str) {
+        let Some(guard) = &self.hub.parts.guard else {
+            return connection.control("authenticated", json!({ "sign_in": "off" }));
+        };
+        let verified = match guard.remembered(credential) {
+            Some(who) => Ok(who),
+            None => guard.verify(credential).await,
+        };
+        let who = match verified {
+            Ok(who) => who,
+            Err(Denial::Unavailable) => {
+                let detail = "Whether this credential is valid cannot be found out now.";
+                return connection.error("unavailable", detail);
+            }
+            Err(denial) => {
+                guard.count_denied(denial.kind());
+                connection.error("unauthorized", "The credential is not valid here.");
+                return connection.end(Close::Refused, self.tick.get());
+            }
+        };
+        let before = connection.state().who.as_ref().map(|who| who.principal.id.clone());
+        if before.is_some_and(|id| id != who.principal.id) {
+            let detail = "The credential is of somebody else: use another connection for it.";
+            return connection.error("other_principal", detail);
+        }
+        let counted = connection.state().seat.count_for_principal(&who.principal.id);
+        if let Err(full) = counted {
+            return self.refuse(connection, full);
+        }
+        connection.state().credential = credential.into();
+        let name = who.principal.name.clone();
+        self.signed_in(connection, who);
+        connection.control("authenticated", json!({ "name": name }));
+    }
+
+    /// Sends a client away for which there is no place.
+    pub fn refuse(&self, connection: &Rc<Connection>, full: Full) {
+        if full == Full::Draining {
+            return self.send_away(connection);
+        }
+        let retry_ms = rand::random_range(5_000..15_000);
+        let (name, close) = match connection.transport {
+            Transport::Websocket => ("error", Close::Full),
+            Transport::Sse => ("full", Close::Full),
+        };
+        let told = json!({ "code": full.name(), "detail": "There are as many live clients as \
+            there may be." });
+        self.part(connection, name, retry_ms, close, told);
+    }
+
+    fn forbid(&self, connection: &Rc<Connection>) {
+        let told = json!({ "code": "forbidden", "detail": "This role may not read figures." });
+        let name = if connection.transport == Transport::Sse { "forbidden" } else { "error" };
+        self.part(connection, name, FOR_LONG_MS, Close::Refused, told);
+    }
+
+    fn expire(&self, connection: &Rc<Connection>) {
+        let told = json!({
+            "code": "expired",
+            "detail": "The credential has ended, or was revoked: sign in anew.",
+        });
+        let name = if connection.transport == Transport::Sse { "expired" } else { "error" };
+        self.part(connection, name, FOR_LONG_MS, Close::Refused, told);
+        connection.flush(self);
+    }
+
+    /// Takes a message from the budget of a client. Returns false when there is nothing left.
+    pub fn takes_message(&self, connection: &Connection) -> bool {
+        let tick = self.tick.get();
+        let mut state = connection.state();
+        let (left, since) = state.budget;
+        let grown = (tick - since) as f64 * MESSAGES / ticks(60) as f64;
+        let left = (left + grown).min(MESSAGES);
+        state.budget = (left - 1.0, tick);
+        left >= 1.0
+    }
+
+    /// A client has to sign in by a message.
+    pub fn awaits_sign_in(&self, connection: &Connection) {
+        connection.state().sign_in_by = Some(self.tick.get() + ticks(SIGN_IN));
+    }
+}
+
+/// When a client may come back whose credential does not count: a browser must not knock all the
+/// time.
+const FOR_LONG_MS: u64 = 60_000;

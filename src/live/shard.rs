@@ -1,0 +1,281 @@
+//! A shard: the clients of one HTTP worker. Everything of it happens on that worker's thread.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use prometheus::{Histogram, IntCounter, IntGauge};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    cell::FacilityCell,
+    connection::Connection,
+    feed::Feed,
+    hub::Hub,
+    inbox::Inbox,
+    pushed::Pushed,
+    slots::State,
+    wire::{self, Transport},
+};
+use crate::protocol::{Epoch, Position};
+
+/// The time between two ticks.
+pub const TICK: Duration = Duration::from_millis(50);
+
+/// The ticks of so many seconds.
+pub const fn ticks(seconds: u64) -> u64 {
+    seconds * 20
+}
+
+/// The metric cells of a transport.
+pub struct MetricCells {
+    pub(super) clients: IntGauge,
+    pub(super) messages: IntCounter,
+    pub(super) bytes: IntCounter,
+    pub(super) delay: Histogram,
+}
+
+/// The clients of one worker.
+pub struct Shard {
+    /// The hub.
+    pub hub: Arc<Hub>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) cells: RefCell<HashMap<Uuid, Rc<FacilityCell>>>,
+    pub(super) connections: RefCell<Vec<Option<Rc<Connection>>>>,
+    free: RefCell<Vec<usize>>,
+    pub(super) feed: RefCell<Feed>,
+    pub(super) follow_all: Cell<usize>,
+    /// Counts the ticks.
+    pub(super) tick: Cell<u64>,
+    /// The epoch that clients were told, and how memory counted then.
+    pub(super) epoch: RefCell<Option<Arc<Epoch>>>,
+    pub(super) count: Cell<u32>,
+    /// Since this tick it is not known which epoch it is.
+    pub(super) unsettled: Cell<Option<u64>>,
+    /// Everything up to this position was handed out.
+    pub(super) position: Cell<Position>,
+    /// Everything that was handed out is exact as of this, in milliseconds.
+    pub(super) proven_ms: Cell<Option<i64>>,
+    /// What clients were told of a loss: as of when they have everything, and what is lost.
+    pub(super) lost: Cell<Option<(Option<i64>, &'static str)>>,
+    /// Since this tick something is lost, which clients were not told yet.
+    pub(super) lost_since: Cell<Option<u64>>,
+    pub(super) totals_of: Cell<u64>,
+    metrics: [MetricCells; 2],
+}
+
+thread_local! {
+    static SHARD: RefCell<Option<Rc<Shard>>> = const { RefCell::new(None) };
+}
+
+impl Shard {
+    /// The shard of this thread. The first call starts it.
+    pub fn of_this_thread(hub: &Arc<Hub>) -> Rc<Shard> {
+        SHARD.with(|shard| {
+            shard
+                .borrow_mut()
+                .get_or_insert_with(|| {
+                    let shard = Rc::new(Shard::new(hub.clone()));
+                    tokio::task::spawn_local(shard.clone().run());
+                    shard
+                })
+                .clone()
+        })
+    }
+
+    /// A shard that does nothing until it is run.
+    pub fn new(hub: Arc<Hub>) -> Self {
+        let metrics = &hub.parts.metrics;
+        let metrics = [Transport::Websocket, Transport::Sse].map(|transport| {
+            let of = &[transport.name()];
+            MetricCells {
+                clients: metrics.live_clients.with_label_values(of),
+                messages: metrics.live_messages.with_label_values(of),
+                bytes: metrics.live_bytes.with_label_values(of),
+                delay: metrics.live_push_delay.with_label_values(of),
+            }
+        });
+        Shard {
+            inbox: hub.join(),
+            cells: RefCell::default(),
+            connections: RefCell::default(),
+            free: RefCell::default(),
+            feed: RefCell::default(),
+            follow_all: Cell::new(0),
+            tick: Cell::new(0),
+            epoch: RefCell::new(hub.parts.directory.served().load_full()),
+            count: Cell::new(hub.parts.memory.epoch_count()),
+            unsettled: Cell::new(None),
+            position: Cell::new(hub.parts.memory.fill_token().position),
+            proven_ms: Cell::new(hub.proven_ms()),
+            lost: Cell::new(None),
+            lost_since: Cell::new(None),
+            totals_of: Cell::new(0),
+            metrics,
+            hub,
+        }
+    }
+
+    /// Works for as long as the worker does.
+    pub async fn run(self: Rc<Self>) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let is_tick = tokio::select! {
+                biased; // many changes must not hold up heartbeats
+                _ = ticks.tick() => true,
+                () = self.inbox.arrived() => false,
+            };
+            let work = || {
+                self.turn();
+                if is_tick {
+                    self.tick();
+                }
+            };
+            if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                self.hub.parts.metrics.panics.inc();
+                tracing::error!("live clients: a turn panicked; the next one goes on");
+            }
+        }
+    }
+
+    pub(super) fn cells_of(&self, transport: Transport) -> &MetricCells {
+        &self.metrics[transport as usize]
+    }
+
+    /// Takes a client in, and greets it.
+    pub fn add(&self, connection: &Rc<Connection>) {
+        let mut connections = self.connections.borrow_mut();
+        let number = self.free.borrow_mut().pop().unwrap_or_else(|| {
+            connections.push(None);
+            connections.len() - 1
+        });
+        connection.number.set(number);
+        connections[number] = Some(connection.clone());
+        drop(connections);
+        self.cells_of(connection.transport).clients.inc();
+        let tick = self.tick.get();
+        let max_age = self.hub.parts.settings.max_age_seconds;
+        let spread = rand::random_range(0.9..1.1);
+        let mut state = connection.state();
+        (state.heard_at, state.budget) = (tick, (super::access::MESSAGES, tick));
+        if max_age > 0 {
+            state.ends_at = tick + (ticks(max_age) as f64 * spread) as u64;
+        }
+        drop(state);
+        connection.control("hello", self.hello());
+        if let Some(lost) = self.lost.get() {
+            connection.control("stalled", stalled(lost));
+        }
+    }
+
+    fn hello(&self) -> serde_json::Value {
+        let settings = &self.hub.parts.settings;
+        json!({
+            "epoch": self.epoch_name(),
+            "heartbeat_ms": settings.heartbeat_seconds * 1_000,
+            "exact_as_of": wire::instant(self.proven_ms.get()),
+            "now": self.now(),
+        })
+    }
+
+    /// The latest instant that the database's clock can show, as messages show it.
+    pub fn now(&self) -> serde_json::Value {
+        wire::instant(Some(self.hub.parts.clock.latest_ms()))
+    }
+
+    pub(super) fn epoch_name(&self) -> serde_json::Value {
+        self.epoch.borrow().as_ref().map_or(serde_json::Value::Null, |epoch| epoch.name().into())
+    }
+
+    /// A client has gone.
+    pub fn remove(&self, connection: &Rc<Connection>) {
+        let number = connection.number.get();
+        let Some(at) = self.connections.borrow_mut().get_mut(number).and_then(Option::take) else {
+            return;
+        };
+        if !Rc::ptr_eq(&at, connection) {
+            self.connections.borrow_mut()[number] = Some(at);
+            return;
+        }
+        self.leave_everything(connection);
+        connection.number.set(usize::MAX);
+        self.free.borrow_mut().push(number);
+        self.cells_of(connection.transport).clients.dec();
+    }
+
+    pub(super) fn connection(&self, number: usize) -> Option<Rc<Connection>> {
+        self.connections.borrow().get(number)?.clone()
+    }
+
+    /// All clients, as they are now.
+    pub(super) fn everybody(&self) -> Vec<Rc<Connection>> {
+        self.connections.borrow().iter().flatten().cloned().collect()
+    }
+
+    pub(super) fn newest(&self, facility: Uuid) -> Option<Arc<Pushed>> {
+        self.cells.borrow().get(&facility)?.newest()
+    }
+
+    /// A heartbeat: as of when the client has everything.
+    pub(super) fn heartbeat(&self, transport: Transport, state: &State) -> Bytes {
+        let exact_ms = self.exact_ms(state);
+        let exact = json!({
+            "type": "heartbeat", "exact_as_of": wire::instant(exact_ms), "now": self.now(),
+        });
+        match transport {
+            Transport::Websocket => transport.message("heartbeat", exact.to_string().as_bytes()),
+            Transport::Sse => {
+                self.with_id(wire::event("heartbeat", exact.to_string().as_bytes()), true)
+            }
+        }
+    }
+
+    /// The instant as of which everything that the client follows is exact, in milliseconds.
+    fn exact_ms(&self, state: &State) -> Option<i64> {
+        let proven_ms = self.proven_ms.get()?;
+        let memory = &self.hub.parts.memory;
+        let of_cell = |cell: &FacilityCell| {
+            let cell = cell.state.borrow();
+            if cell.is_gone { Some(proven_ms) } else { cell.exact_ms(memory, proven_ms) }
+        };
+        let mut exact_ms = proven_ms;
+        for slot in &state.slots {
+            if let Some(cell) = &slot.cell {
+                exact_ms = exact_ms.min(of_cell(cell)?);
+            }
+        }
+        if state.all.is_some() {
+            for cell in self.cells.borrow().values() {
+                if state.visible.has(cell.id) {
+                    exact_ms = exact_ms.min(of_cell(cell)?);
+                }
+            }
+        }
+        Some(exact_ms)
+    }
+
+    /// An event with its end. Its id says that the client has everything up to there.
+    pub(super) fn with_id(&self, event: Bytes, has_everything: bool) -> Bytes {
+        let mut whole = BytesMut::from(&event[..]);
+        if has_everything && let Some(epoch) = &*self.epoch.borrow() {
+            let Position { generation, number } = self.position.get();
+            let id = format!("id: {}.{generation}.{number}\n", epoch.name());
+            whole.extend_from_slice(id.as_bytes());
+        }
+        whole.extend_from_slice(b"\n");
+        whole.freeze()
+    }
+}
+
+/// What a client is told of a loss.
+pub(super) fn stalled((since_ms, reason): (Option<i64>, &'static str)) -> serde_json::Value {
+    json!({ "since": wire::instant(since_ms), "reason": reason })
+}

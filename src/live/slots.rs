@@ -1,0 +1,130 @@
+//! What is known of a client, and what waits for it.
+
+use std::{collections::VecDeque, rc::Rc, sync::Arc, task::Waker};
+
+use bytes::{Buf, Bytes};
+
+use super::{cell::FacilityCell, hub::Seat, wire::Close};
+use crate::access::{SignedIn, Visible};
+
+/// A facility that the client follows.
+pub struct Slot {
+    /// What the shard has of it; `None` where the client has left it.
+    pub cell: Option<Rc<FacilityCell>>,
+    /// The tag of what the client has.
+    pub sent: Option<u64>,
+    /// The client has this version already: nothing older is shown.
+    pub least: i64,
+    /// A newer state waits.
+    pub(super) is_waiting: bool,
+}
+
+/// What is known of a client.
+pub struct State {
+    /// The facilities that it follows.
+    pub slots: Vec<Slot>,
+    /// The slots in which something waits.
+    pub(super) ready: VecDeque<u32>,
+    /// Slots that wait until it is known what the client has.
+    pub held: usize,
+    pub(super) control: VecDeque<Bytes>,
+    /// What is being sent.
+    pub(super) unsent: VecDeque<Bytes>,
+    /// A heartbeat is due.
+    pub heartbeat: bool,
+    /// It follows all facilities: up to where it has the feed, and whether more may be sent now.
+    pub all: Option<(u64, bool)>,
+    /// It follows the totals: those that wait.
+    pub totals: Option<Option<Bytes>>,
+    pub(super) close: Option<Close>,
+    /// The last bytes are written.
+    pub(super) is_over: bool,
+    /// The socket takes no bytes now.
+    pub is_blocked: bool,
+    /// Who it is; `None` without sign-in, or before it has signed in.
+    pub who: Option<Arc<SignedIn>>,
+    /// The credential by which it signed in.
+    pub credential: Box<str>,
+    /// Which facilities it may see.
+    pub visible: Visible,
+    /// By this tick it must have signed in.
+    pub sign_in_by: Option<u64>,
+    /// The tick at which it is closed, so that replicas even out.
+    pub ends_at: u64,
+    /// The tick of the last sign of life.
+    pub heard_at: u64,
+    /// Whether a ping waits for its pong.
+    pub is_pinged: bool,
+    /// The tick by which it must be gone.
+    pub dead_at: u64,
+    /// What is left of its messages, and the tick as of which.
+    pub budget: (f64, u64),
+    /// Its place among all clients.
+    pub seat: Seat,
+    pub(super) waker: Option<Waker>,
+}
+
+impl State {
+    pub(super) fn new(seat: Seat, visible: Visible) -> Self {
+        State {
+            slots: Vec::new(),
+            ready: VecDeque::new(),
+            held: 0,
+            control: VecDeque::new(),
+            unsent: VecDeque::new(),
+            heartbeat: false,
+            all: None,
+            totals: None,
+            close: None,
+            is_over: false,
+            is_blocked: false,
+            who: None,
+            credential: Box::default(),
+            visible,
+            sign_in_by: None,
+            ends_at: u64::MAX,
+            heard_at: 0,
+            is_pinged: false,
+            dead_at: u64::MAX,
+            budget: (0.0, 0),
+            seat,
+            waker: None,
+        }
+    }
+
+    /// Whether the client has everything, of all facilities up to `last`.
+    pub(super) fn nothing_waits(&self, last: u64) -> bool {
+        self.ready.is_empty() && self.held == 0 && self.all.is_none_or(|(seen, _)| seen >= last)
+    }
+
+    pub(super) fn written(&mut self, mut count: usize) {
+        while let Some(first) = self.unsent.front_mut() {
+            if count < first.len() {
+                first.advance(count);
+                return;
+            }
+            count -= first.len();
+            self.unsent.pop_front();
+        }
+        self.unsent = VecDeque::new();
+    }
+
+    pub(super) fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// A new slot. Returns its number.
+    pub fn add(&mut self, cell: Rc<FacilityCell>, known: Option<u64>, least: i64) -> u32 {
+        self.held += usize::from(least == i64::MAX);
+        let slot = Slot { cell: Some(cell), sent: known, least, is_waiting: false };
+        let free = self.slots.iter().position(|slot| slot.cell.is_none() && !slot.is_waiting);
+        let at = free.unwrap_or_else(|| {
+            self.slots.push(Slot { cell: None, sent: None, least: 0, is_waiting: false });
+            self.slots.len() - 1
+        });
+        self.slots[at] = slot;
+        u32::try_from(at).unwrap_or(u32::MAX)
+    }
+}

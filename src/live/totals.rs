@@ -1,0 +1,114 @@
+//! The totals of all facilities, for clients that follow them. They are those of the list, so that
+//! both are the same.
+
+use std::{collections::HashMap, rc::Rc};
+
+use serde_json::{Value, json};
+
+use super::{connection::Connection, hub::Hub, shard::Shard, wire};
+use crate::{
+    access::Visible,
+    cache::views::{DayQuery, Form, Sort},
+    directory::Directory,
+    service::{freshness_request::FreshnessRequest, lists::day_of_all::DayRequest},
+};
+
+fn name_of(visible: &Visible) -> &str {
+    match visible {
+        Visible::All => "",
+        Visible::Only(only) => &only.name,
+    }
+}
+
+impl Shard {
+    /// Has a client follow the totals.
+    pub fn follow_totals(self: &Rc<Self>, connection: &Rc<Connection>) {
+        let visible = {
+            let mut state = connection.state();
+            state.totals.get_or_insert(None);
+            state.visible.clone()
+        };
+        self.send_totals(visible, vec![connection.clone()]);
+    }
+
+    /// Sends the totals to all that follow them, where something has changed.
+    pub(super) fn look_at_totals(self: &Rc<Self>) {
+        let taken = self.hub.taken();
+        if self.totals_of.replace(taken) == taken {
+            return;
+        }
+        let mut groups: HashMap<String, (Visible, Vec<Rc<Connection>>)> = HashMap::new();
+        for connection in self.everybody() {
+            let visible = {
+                let state = connection.state();
+                if state.totals.is_none() {
+                    continue;
+                }
+                state.visible.clone()
+            };
+            let group = groups.entry(name_of(&visible).to_owned());
+            group.or_insert_with(|| (visible, Vec::new())).1.push(connection);
+        }
+        for (visible, connections) in groups.into_values() {
+            self.send_totals(visible, connections);
+        }
+    }
+
+    fn send_totals(self: &Rc<Self>, visible: Visible, to: Vec<Rc<Connection>>) {
+        let shard = self.clone();
+        let epoch = shard.count.get();
+        tokio::task::spawn_local(async move {
+            let Some(members) = shard.hub.totals(visible).await else { return };
+            if epoch != shard.count.get() || shard.unsettled.get().is_some() {
+                return;
+            }
+            for connection in to {
+                let message = connection.transport.of("totals", members.clone());
+                if let Some(waiting) = &mut connection.state().totals {
+                    *waiting = Some(message);
+                }
+                connection.flush(&shard);
+            }
+        });
+    }
+}
+
+impl Hub {
+    /// The totals of all facilities that somebody may see; `None` where they cannot be had now.
+    async fn totals(&self, visible: Visible) -> Option<Value> {
+        let facilities = visible.ids().cloned();
+        let text = format!("{} totals of live clients", name_of(&visible));
+        let query = DayQuery {
+            limit: 1,
+            cursor: None,
+            sort: Sort::default(),
+            name: None,
+            has_own_version: facilities.is_some(),
+            facilities,
+            blood_type: None,
+            below: None,
+            above: None,
+            without_types: true,
+        };
+        let sees_all = matches!(visible, Visible::All);
+        let day = DayRequest { date: None, text, query, form: Form::Plain, sees_all };
+        let max_age = self.parts.reads.freshness.max_age();
+        let requested = FreshnessRequest {
+            max_age_ms: i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX).max(1_000),
+            explicit: false,
+            max_stale_ms: None,
+            only_if_cached: false,
+            min_version: 0,
+        };
+        let lists = self.parts.lists.clone();
+        let reading = self.parts.runtime.spawn(async move {
+            let begins = |_: &Directory, _: i64| Ok::<(), ()>(());
+            lists.day_of_all(&day, requested, begins, || ()).await.ok()
+        });
+        let answer = reading.await.ok().flatten()?;
+        let mut page: Value = serde_json::from_slice(&answer.page.body).ok()?;
+        let as_of_ms = self.parts.clock.now_ms().saturating_sub(answer.age_ms);
+        let totals = page.get_mut("totals").map(Value::take)?;
+        Some(json!({ "totals": totals, "as_of": wire::instant(Some(as_of_ms)) }))
+    }
+}

@@ -1,0 +1,7 @@
+//! Live clients, with a WebSocket library and bare HTTP that are not the service's own.
+
+mod client;
+mod events;
+mod resume;
+mod websocket;
+mod who;

@@ -1,0 +1,191 @@
+//! A WebSocket client, and a reader of server-sent events.
+
+use std::{collections::VecDeque, time::Duration};
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{
+        self, Message,
+        client::IntoClientRequest,
+        http::{HeaderName, HeaderValue},
+    },
+};
+use uuid::Uuid;
+
+use crate::support::{PATIENCE, Service};
+
+/// A client over WebSocket.
+pub struct Live(pub WebSocketStream<TcpStream>);
+
+impl Live {
+    /// Connects, with these headers.
+    pub async fn try_connect(
+        service: &Service,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Live, tungstenite::Error> {
+        let tcp = TcpStream::connect(service.address).await.expect("it listens");
+        let url = format!("ws://{}/v1/live", service.address);
+        let mut request = url.into_client_request().expect("it is a URL");
+        for (name, value) in headers {
+            let value = HeaderValue::from_str(value).expect("it is a header");
+            request.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+        client_async(request, tcp).await.map(|(stream, _)| Live(stream))
+    }
+
+    /// Connects, and returns the greeting.
+    pub async fn connect(service: &Service, headers: &[(&'static str, &str)]) -> (Live, Value) {
+        let mut live = Live::try_connect(service, headers).await.expect("it is taken");
+        let hello = live.next().await.expect("it is greeted");
+        assert_eq!(hello["type"], "hello");
+        (live, hello)
+    }
+
+    pub async fn send(&mut self, message: Value) {
+        self.0.send(Message::text(message.to_string())).await.expect("it is sent");
+    }
+
+    /// The next message; the code of the close frame where the server has ended it.
+    pub async fn next(&mut self) -> Result<Value, Option<u16>> {
+        loop {
+            let read = tokio::time::timeout(PATIENCE, self.0.next()).await;
+            match read.expect("a message in time") {
+                Some(Ok(Message::Text(text))) => {
+                    return Ok(serde_json::from_str(&text).expect("it is JSON"));
+                }
+                Some(Ok(Message::Close(frame))) => {
+                    return Err(frame.map(|frame| frame.code.into()));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Err(None),
+            }
+        }
+    }
+
+    /// The next message that is no heartbeat.
+    pub async fn news(&mut self) -> Value {
+        loop {
+            let message = self.next().await.expect("the connection goes on");
+            if message["type"] != "heartbeat" {
+                return message;
+            }
+        }
+    }
+
+    /// The next message of this type.
+    pub async fn until(&mut self, kind: &str) -> Value {
+        loop {
+            let message = self.next().await.expect("the connection goes on");
+            if message["type"] == kind {
+                return message;
+            }
+        }
+    }
+
+    /// The close code, whatever comes before it.
+    pub async fn end(&mut self) -> (Vec<Value>, Option<u16>) {
+        let mut before = Vec::new();
+        loop {
+            match self.next().await {
+                Ok(message) => before.push(message),
+                Err(code) => return (before, code),
+            }
+        }
+    }
+
+    pub async fn subscribe(&mut self, facilities: &[Uuid]) -> Value {
+        self.send(json!({"type": "subscribe", "id": 1, "facilities": facilities})).await;
+        self.until("subscribed").await
+    }
+}
+
+/// A reader of server-sent events.
+pub struct Events {
+    response: reqwest::Response,
+    text: String,
+    waiting: VecDeque<Event>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Event {
+    pub name: String,
+    pub data: Value,
+    pub id: Option<String>,
+    pub retry: Option<u64>,
+}
+
+impl Events {
+    pub async fn open(service: &Service, query: &str, last: Option<&str>) -> Events {
+        let mut request = service.request(reqwest::Method::GET, &format!("/v1/stream?{query}"));
+        if let Some(last) = last {
+            request = request.header("Last-Event-ID", last);
+        }
+        Events::of(request.send().await.expect("it answers"))
+    }
+
+    pub fn of(response: reqwest::Response) -> Events {
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Events { response, text: String::new(), waiting: VecDeque::new() }
+    }
+
+    /// The next event; `None` at the end.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Some(event);
+            }
+            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await;
+            let chunk = chunk.expect("an event in time").expect("the body goes on")?;
+            self.text.push_str(std::str::from_utf8(&chunk).expect("it is UTF-8"));
+            while let Some((event, rest)) = self.text.split_once("\n\n") {
+                self.waiting.push_back(parse(event));
+                self.text = rest.to_owned();
+            }
+        }
+    }
+
+    pub async fn until(&mut self, name: &str) -> Event {
+        loop {
+            let event = self.next().await.unwrap_or_else(|| panic!("no {name} before the end"));
+            if event.name == name {
+                return event;
+            }
+        }
+    }
+
+    /// Whether no summary comes for a while.
+    pub async fn is_quiet(&mut self, during: Duration) -> bool {
+        let other = async {
+            loop {
+                match self.next().await {
+                    Some(event) if event.name == "summary" => {
+                        println!("{event:?}");
+                        return;
+                    }
+                    Some(_) => {}
+                    None => return,
+                }
+            }
+        };
+        tokio::time::timeout(during, other).await.is_err()
+    }
+}
+
+fn parse(text: &str) -> Event {
+    let mut event = Event { name: String::new(), data: Value::Null, id: None, retry: None };
+    for line in text.lines() {
+        let (field, value) = line.split_once(": ").unwrap_or((line, ""));
+        match field {
+            "event" => value.clone_into(&mut event.name),
+            "data" => event.data = serde_json::from_str(value).expect("it is JSON"),
+            "id" => event.id = Some(value.to_owned()),
+            "retry" => event.retry = value.parse().ok(),
+            other => panic!("{other}"),
+        }
+    }
+    event
+}

@@ -1,0 +1,79 @@
+//! What comes as server-sent events.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::client::Events;
+use crate::{
+    on_both_stores,
+    steps::{bank, facility, get, inventory, path, post},
+    support::Service,
+};
+
+on_both_stores! {
+    async fn an_event_source_gets_the_summary_as_a_read_has_it_and_then_each_change(
+        service: Service,
+    ) {
+        let a = facility(&service, "A", "UTC").await;
+        let bank = bank(&service, a).await;
+        let unit = Uuid::new_v4();
+        post(&service, &[inventory(unit, bank, "O+", 5)]).await;
+        let mut events = Events::open(&service, &format!("facility_id={a}"), None).await;
+        assert_eq!(events.next().await.unwrap().name, "hello");
+        let subscribed = events.next().await.unwrap();
+        assert_eq!((subscribed.name.as_str(), &subscribed.data["facilities"]),
+            ("subscribed", &json!([a])));
+        let first = events.until("summary").await;
+        assert_eq!(first.data["summary"], get(&service, &path(a, "today")).await);
+        assert!(first.id.is_some(), "it can go on from here");
+        for quantity in [7, 9, 4] {
+            post(&service, &[inventory(unit, bank, "O+", quantity)]).await;
+            let next = events.until("summary").await;
+            assert_eq!(next.data["summary"]["total_stock"], quantity);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_is_an_event_and_the_end_and_never_another_status_than_200() {
+    let launch = Service::on_sqlite().env("FACILITY_SUMMARY__LIVE__MAX_CLIENTS", 1);
+    let service = launch.start().await;
+    let a = facility(&service, "A", "UTC").await;
+    for query in ["", "facility=7", "subject=all&subject=totals"] {
+        let mut events = Events::open(&service, query, None).await;
+        let event = events.next().await.unwrap();
+        assert_eq!((event.name.as_str(), event.retry), ("error", Some(60_000)), "{query}");
+        assert!(events.next().await.is_none());
+    }
+    let query = format!("facility_id={a}");
+    let mut held = Events::open(&service, &query, None).await;
+    held.until("summary").await;
+    let mut full = Events::open(&service, &query, None).await;
+    let event = full.until("full").await;
+    assert!(event.retry.is_some_and(|ms| (1_000..=15_000).contains(&ms)), "{event:?}");
+    assert!(full.next().await.is_none());
+    let told = async {
+        let event = held.until("draining").await;
+        assert!(event.retry.is_some());
+        assert!(held.next().await.is_none());
+    };
+    let ((exited, _), ()) = tokio::join!(service.terminate(), told);
+    assert_eq!(exited.code, Some(0));
+}
+
+#[tokio::test]
+async fn no_proxy_is_to_hold_events_back() {
+    let service = Service::on_sqlite().start().await;
+    let answer = service
+        .request(reqwest::Method::GET, "/v1/stream?subject=totals")
+        .header("Accept-Encoding", "gzip, br")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.headers()["x-accel-buffering"], "no");
+    let caching = answer.headers()["cache-control"].to_str().unwrap().to_owned();
+    assert!(caching.contains("no-transform"), "{caching}");
+    assert!(!answer.headers().contains_key("content-encoding"));
+    let mut events = Events::of(answer);
+    assert_eq!(events.until("totals").await.data["totals"]["facilities"], 0);
+}
