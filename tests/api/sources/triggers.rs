@@ -4,6 +4,7 @@
 
 mod elsewhere;
 mod enabled_all;
+mod failing;
 mod install;
 mod keys;
 mod moved;
@@ -14,6 +15,7 @@ mod passed_by;
 mod removal;
 mod snapshot;
 mod texts;
+mod times;
 mod trouble;
 mod ways;
 mod writers;

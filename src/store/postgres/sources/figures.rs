@@ -316,16 +316,29 @@ pub(super) fn noon(naive: &str) -> String {
     format!("(pg_catalog.date_trunc('day', {naive}) + interval '12 hours')")
 }
 
+/// A time without a zone, bounded before it becomes a timestamp, and an instant: a date may lie
+/// beyond both. What is out of bounds lies beyond the days that answers can name.
+pub(super) fn nameable(at: &str, is_date: bool) -> String {
+    let (at, of) = match is_date {
+        true => (format!("({at})::date"), "date"),
+        false => (format!("({at})"), "timestamp"),
+    };
+    format!(
+        "(CASE WHEN {at} < '4000-01-01 BC'::{of} THEN '4000-01-01 BC'::timestamp WHEN {at} >= \
+         '11000-01-01'::{of} THEN '11000-01-01'::timestamp ELSE ({at})::timestamp END)"
+    )
+}
+
 /// The rows of one branch of the look-up of days with data: `(facility_id, at)`. `$1`: facility
 /// ids.
 fn instants_of(source: &ActivitySource) -> String {
     let ActivitySource { from, facility, at, .. } = source;
     let instant = match TimeKind::parse(&source.at_as).unwrap_or(TimeKind::Instant) {
         TimeKind::Instant => format!("({at})"),
-        TimeKind::Utc => format!("(({at})::timestamp AT TIME ZONE 'UTC'::text)"),
-        TimeKind::Zone(zone) => format!("(({at})::timestamp AT TIME ZONE '{zone}'::text)"),
-        TimeKind::Local | TimeKind::Date => {
-            let noon = noon(&format!("({at})::timestamp"));
+        TimeKind::Utc => format!("({} AT TIME ZONE 'UTC'::text)", nameable(at, false)),
+        TimeKind::Zone(zone) => format!("({} AT TIME ZONE '{zone}'::text)", nameable(at, false)),
+        kind @ (TimeKind::Local | TimeKind::Date) => {
+            let noon = noon(&nameable(at, kind == TimeKind::Date));
             format!("({noon} AT TIME ZONE facility_summary_place.fs_timezone)")
         }
     };
