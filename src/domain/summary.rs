@@ -240,14 +240,14 @@ impl SummaryRow {
     }
 
     /// The row where its figures stay as they were at `as_of_ms`: no watermark counts for it, since
-    /// it ends to hold right then.
+    /// it ends to hold right then. (What expires, expires after the instant of the figures.)
     pub fn kept_still(self, as_of_ms: i64) -> Self {
-        SummaryRow { as_of_ms, next_expires_at_ms: Some(as_of_ms + 1), ..self }
+        SummaryRow { as_of_ms, next_expires_at_ms: Some(as_of_ms), ..self }
     }
 
     /// Whether the figures stay as they were, because the day cannot be counted.
     pub fn is_still(&self) -> bool {
-        self.next_expires_at_ms == Some(self.as_of_ms + 1)
+        self.next_expires_at_ms.is_some_and(|at_ms| at_ms <= self.as_of_ms)
     }
 
     /// Whether the figures belong to no day: see [`Bounds::OF_NO_DAY`].

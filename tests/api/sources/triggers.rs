@@ -11,6 +11,7 @@ mod moved;
 mod outer;
 mod owners;
 mod partitions;
+mod parts;
 mod passed_by;
 mod removal;
 mod snapshot;

@@ -118,6 +118,10 @@ async fn a_row_that_fails_stops_its_own_day_only() {
     for part in ["(key 1)", "sources.stock[0]: division by zero", "1 day cannot be counted"] {
         assert!(audited.output.contains(part), "{}", audited.output);
     }
+    let checked = run(service.launch(), &["adopt", "check"]).await;
+    for part in ["division by zero", "on a row of the facility 1, for one"] {
+        assert!(checked.output.contains(part), "{}", checked.output);
+    }
     // More writes to it, and to everybody, stop nobody either.
     sql.run("INSERT INTO public.unit VALUES (100, 1, 5, 1); ANALYZE public.unit").await;
     sql.run("BEGIN; CREATE TEMP TABLE kept AS SELECT * FROM public.unit; TRUNCATE public.unit;              INSERT INTO public.unit SELECT * FROM kept; COMMIT")
