@@ -72,7 +72,7 @@ async fn an_update_of_a_table_with_partitions_names_its_facilities() {
         ("UPDATE m.unit SET hid = 11", 0),
         ("DO $$ BEGIN UPDATE m.unit SET hid = 3 WHERE id < 4; END $$", 0),
         ("SELECT m.move_in_plpgsql(7)", 1),
-        ("SELECT m.move_in_sql(8)", 1),
+        ("SELECT m.\"update stock\"(8)", 1),
     ] {
         sql.run("BEGIN").await;
         sql.run(statement).await;

@@ -27,9 +27,10 @@ async fn writes_through_a_table_that_is_not_mapped_show_in_its_part_that_is() {
 from = "public.unit_n u"
 facility = "u.clinic"
 
-[[sources.requests]]
+[[sources.deliveries]]
 from = "public.ask_urgent a"
 facility = "a.clinic"
+count = "rows"
 at = "a.at"
 "#;
     let tables = format!(
@@ -41,7 +42,7 @@ at = "a.at"
          public.ask_urgent () INHERITS (public.ask)"
     );
     let (service, mut sql, _) = beside(&mapping(lists), &tables).await;
-    for (statement, stock, requests) in [
+    for (statement, stock, deliveries) in [
         ("INSERT INTO public.unit VALUES (1, 'n', 1), (2, 'n', 1), (3, 's', 1)", 2, 0),
         ("INSERT INTO public.unit_n VALUES (4, 'n', 1)", 3, 0),
         ("INSERT INTO public.unit_n1 VALUES (5, 'n', 1)", 4, 0),
@@ -52,7 +53,7 @@ at = "a.at"
         ("TRUNCATE public.unit", 0, 1),
     ] {
         sql.run(statement).await;
-        shows(&service, "1", &[stock, 0, requests], statement).await;
+        shows(&service, "1", &[stock, deliveries], statement).await;
     }
 }
 
