@@ -6,7 +6,7 @@
 SELECT floor(extract(epoch FROM now()) * 1000.0)::bigint AS at_ms,
        EXISTS (SELECT 1 FROM dashboard_daily_summary AS s WHERE next_expires_at <= statement_timestamp() AND date BETWEEN '0001-01-01' AND '9999-12-31'
                  AND NOT EXISTS (SELECT 1 FROM failing_day AS failing WHERE failing.facility_id = s.facility_id AND failing.date = s.date)) AS expiry_due,
-       (SELECT pg_catalog.jsonb_build_array(count(*), count(DISTINCT facility_id),
+       (SELECT pg_catalog.jsonb_build_array(pg_catalog.count(*), pg_catalog.count(DISTINCT facility_id),
                    (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(facility_id, CASE WHEN isfinite(date) THEN date::text END, words)), '[]')
                       FROM (SELECT * FROM failing_day ORDER BY facility_id, date LIMIT 3) AS first))
           FROM failing_day)::text AS failing,
