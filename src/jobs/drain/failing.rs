@@ -1,6 +1,6 @@
 //! Days that cannot be counted, as an expression of the mapping fails on one of their rows. Their
-//! marks are processed, and nothing waits for them: their figures stay as they are, and no watermark
-//! counts for them. Now and then they are tried again.
+//! marks are processed, and nothing waits for them: their figures stay as they are, and no
+//! watermark counts for them. Now and then they are tried again.
 
 use std::{
     collections::HashSet,

@@ -7,6 +7,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
+use super::nameable::nameable;
 use crate::{
     config::sources::{
         ActivitySource, Count, FacilitySource, SourcesSettings, StockSource, TimeKind,
@@ -314,19 +315,6 @@ pub(super) fn instants(sources: &SourcesSettings) -> String {
 /// both noon becomes an instant makes no difference to its day.
 pub(super) fn noon(naive: &str) -> String {
     format!("(pg_catalog.date_trunc('day', {naive}) + interval '12 hours')")
-}
-
-/// A time without a zone, bounded before it becomes a timestamp, and an instant: a date may lie
-/// beyond both. What is out of bounds lies beyond the days that answers can name.
-pub(super) fn nameable(at: &str, is_date: bool) -> String {
-    let (at, of) = match is_date {
-        true => (format!("({at})::date"), "date"),
-        false => (format!("({at})"), "timestamp"),
-    };
-    format!(
-        "(CASE WHEN {at} < '4000-01-01 BC'::{of} THEN '4000-01-01 BC'::timestamp WHEN {at} >= \
-         '11000-01-01'::{of} THEN '11000-01-01'::timestamp ELSE ({at})::timestamp END)"
-    )
 }
 
 /// The rows of one branch of the look-up of days with data: `(facility_id, at)`. `$1`: facility

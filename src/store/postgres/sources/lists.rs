@@ -2,8 +2,9 @@
 //! the database.
 
 use super::{
-    figures::{Branch, DAY, blood_type_of, condition, is_one, nameable},
+    figures::{Branch, DAY, blood_type_of, condition, is_one},
     missing_index,
+    nameable::nameable,
 };
 use crate::config::sources::{Count, FacilitySource, SourcesSettings, TimeKind};
 

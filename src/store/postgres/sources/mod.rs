@@ -13,6 +13,7 @@ mod mapping;
 mod mirror;
 mod misfit;
 mod missing_index;
+mod nameable;
 pub mod notice;
 mod odd_rows;
 mod owners_check;

@@ -1,5 +1,5 @@
-//! Rows on which an expression of the mapping fails: the days that have them stand still, are named,
-//! and keep nobody else waiting.
+//! Rows on which an expression of the mapping fails: the days that have them stand still, are
+//! named, and keep nobody else waiting.
 
 use serde_json::Value;
 
@@ -124,8 +124,11 @@ async fn a_row_that_fails_stops_its_own_day_only() {
     }
     // More writes to it, and to everybody, stop nobody either.
     sql.run("INSERT INTO public.unit VALUES (100, 1, 5, 1); ANALYZE public.unit").await;
-    sql.run("BEGIN; CREATE TEMP TABLE kept AS SELECT * FROM public.unit; TRUNCATE public.unit;              INSERT INTO public.unit SELECT * FROM kept; COMMIT")
-        .await;
+    sql.run(
+        "BEGIN; CREATE TEMP TABLE kept AS SELECT * FROM public.unit; TRUNCATE public.unit; \
+             INSERT INTO public.unit SELECT * FROM kept; COMMIT",
+    )
+    .await;
     goes_on(&service, &mut sql, "3", 31).await;
     assert_eq!(today(&service, "1", "total_stock").await.0, 10);
     sql.run("UPDATE public.unit SET packs = 2 WHERE id = 1").await;

@@ -1,5 +1,5 @@
-//! A mapping that names a part of a table that it does not map; labels of enums that are reached over
-//! other types.
+//! A mapping that names a part of a table that it does not map; labels of enums that are reached
+//! over other types.
 
 use super::{beside, is_noticed, shows};
 use crate::{steps::Scrape, support::outside::Outside};

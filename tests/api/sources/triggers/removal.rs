@@ -162,7 +162,8 @@ async fn removal_finds_triggers_whose_schema_or_function_was_moved() {
         ("ALTER SCHEMA facility_summary RENAME TO fsx", true),
         (
             "DO $$ BEGIN EXECUTE (SELECT format('ALTER FUNCTION %s SET SCHEMA public', \
-             p.oid::regprocedure) FROM pg_proc p WHERE p.proname LIKE 'notice\\_%' LIMIT 1); END $$",
+             p.oid::regprocedure) FROM pg_proc p WHERE p.proname LIKE 'notice\\_%' LIMIT 1); \
+             END $$",
             false,
         ),
     ] {

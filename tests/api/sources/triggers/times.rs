@@ -58,7 +58,8 @@ async fn a_facility_and_a_time_that_change_at_once_lose_no_day() {
             "another day with a move",
         ),
         (
-            "UPDATE public.receipt SET signed = signed + interval '3 days' WHERE consignment_id = 3",
+            "UPDATE public.receipt SET signed = signed + interval '3 days' WHERE \
+             consignment_id = 3",
             [10, 0, 10],
             "the day before again",
         ),

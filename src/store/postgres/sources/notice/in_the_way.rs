@@ -6,8 +6,9 @@ use sqlx::PgConnection;
 use super::{Plan, grants::RECORD, script::Parties};
 use crate::store::{Result, StoreError};
 
-/// Mapped tables, and parts of them, with triggers of another installation, and the schema of that one. The name of a
-/// trigger depends on its table alone, so a table can have those of one installation.
+/// Mapped tables, and parts of them, with triggers of another installation, and the schema of that
+/// one. The name of a trigger depends on its table alone, so a table can have those of one
+/// installation.
 const TRIGGERS: &str = "
     WITH RECURSIVE part AS (
         SELECT c.oid AS rel FROM unnest($1::text[], $2::text[]) AS named (schema_name, tab)
