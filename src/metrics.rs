@@ -293,6 +293,8 @@ metrics! {
          billion; in the days that this process derived last.",
         &["list"],
     );
+    source_failing_days: IntGauge =
+        gauge("source_failing_days", "Days whose mapped rows cannot be counted.");
     cache_entries: IntGauge = gauge("summary_cache_entries", "Summaries held in memory.");
     cache_bytes: IntGauge = gauge(
         "summary_cache_bytes",

@@ -4,7 +4,12 @@
 -- class of the locks. These are counted after the snapshot was taken: a server that is not counted
 -- has deleted nothing that the snapshot should show.
 SELECT floor(extract(epoch FROM now()) * 1000.0)::bigint AS at_ms,
-       EXISTS (SELECT 1 FROM dashboard_daily_summary WHERE next_expires_at <= statement_timestamp() AND date BETWEEN '0001-01-01' AND '9999-12-31') AS expiry_due,
+       EXISTS (SELECT 1 FROM dashboard_daily_summary AS s WHERE next_expires_at <= statement_timestamp() AND date BETWEEN '0001-01-01' AND '9999-12-31'
+                 AND NOT EXISTS (SELECT 1 FROM failing_day AS failing WHERE failing.facility_id = s.facility_id AND failing.date = s.date)) AS expiry_due,
+       (SELECT pg_catalog.jsonb_build_array(pg_catalog.count(*), pg_catalog.count(DISTINCT facility_id),
+                   (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(facility_id, CASE WHEN isfinite(date) THEN date::text END, words)), '[]')
+                      FROM (SELECT * FROM failing_day ORDER BY facility_id, date LIMIT 3) AS first))
+          FROM failing_day)::text AS failing,
        (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(id, kind, facility_id, CASE WHEN isfinite(first_at) THEN floor(extract(epoch FROM least(greatest(first_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000.0)::bigint END, CASE WHEN isfinite(last_at) THEN ceil(extract(epoch FROM least(greatest(last_at, '4713-01-01 BC+00'), '294276-01-01+00')) * 1000.0)::bigint END, blood_bank_id, via)), '[]')
           FROM (SELECT * FROM summary_marks ORDER BY id LIMIT $1) AS mark)::text AS marks,
        EXISTS (SELECT 1 FROM spare_marks) AS has_spare_marks, EXISTS (SELECT 1 FROM noticed_rows) AS has_noticed_rows,

@@ -4,7 +4,9 @@ SELECT c.oid::bigint AS table_id, pg_catalog.concat_ws('.'::text, pg_catalog.quo
        ARRAY(WITH RECURSIVE made_of AS (
                  SELECT a.atttypid AS oid
                  UNION
-                 SELECT pg_catalog.unnest(ARRAY[t.typbasetype, t.typelem]) FROM made_of JOIN pg_type t ON t.oid = made_of.oid)
+                 SELECT pg_catalog.unnest(pg_catalog.array_cat(ARRAY[t.typbasetype, t.typelem],
+                            ARRAY(SELECT x.atttypid FROM pg_attribute x WHERE x.attrelid = t.typrelid AND x.attnum > 0::smallint AND NOT x.attisdropped)))
+                   FROM made_of JOIN pg_type t ON t.oid = made_of.oid)
              SELECT e.enumlabel::text FROM made_of JOIN pg_enum e ON e.enumtypid = made_of.oid ORDER BY e.enumtypid, e.enumsortorder) AS labels,
        pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'::text) AS may_be_read,
        pg_catalog.row_security_active(c.oid) AS hides_rows

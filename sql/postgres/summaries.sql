@@ -5,6 +5,9 @@ WITH changed AS MATERIALIZED (
     -- Facilities with a change of their own that is not processed yet; null stands for all
     -- facilities.
     SELECT facility_id FROM summary_marks WHERE kind NOT IN ('stock', 'activity')
+    UNION ALL
+    -- Of these it is not known which days they have.
+    SELECT facility_id FROM failing_day WHERE date = '-infinity'
 ), asked AS (
     SELECT k.facility_id AS asked_id, (SELECT convert_to(timezone, CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END::name) FROM facilities WHERE id = k.facility_id) AS timezone,
            s.facility_id, s.date::text AS date, s.total_stock, s.total_transferred,

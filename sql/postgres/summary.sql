@@ -9,6 +9,7 @@ SELECT fleet_epoch(salt) AS epoch, watermark_epoch, watermark_generation, waterm
        CASE WHEN isfinite(s.updated_at) THEN s.updated_at END AS updated_at, s.version,
        CASE WHEN s.day_as_of = s.as_of AND isfinite(s.day_start) THEN s.day_start END AS day_start,
        CASE WHEN s.day_as_of = s.as_of AND isfinite(s.day_end) THEN s.day_end END AS day_end,
-       EXISTS (SELECT 1 FROM summary_marks WHERE kind NOT IN ('stock', 'activity') AND (facility_id IS NULL OR facility_id = $1::uuid)) AS is_changing
+       EXISTS (SELECT 1 FROM summary_marks WHERE kind NOT IN ('stock', 'activity') AND (facility_id IS NULL OR facility_id = $1::uuid))
+           OR EXISTS (SELECT 1 FROM failing_day WHERE facility_id = $1::uuid AND date = '-infinity') AS is_changing
 FROM fleet
 LEFT JOIN dashboard_daily_summary s ON s.facility_id = $1::uuid AND s.date = $2::text::date

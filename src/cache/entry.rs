@@ -1,13 +1,13 @@
 //! One rendered summary (an entry).
 
-use std::sync::OnceLock;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use bytes::Bytes;
 
 use super::encoding;
 use crate::domain::{
     day::Day,
-    summary::{Bounds, KnownFigures, SummaryRow},
+    summary::{Bounds, KnownFigures, Summary, SummaryRow},
 };
 
 /// Bytes of an entry beside its text: the struct, its place among the facility's days, and what the
@@ -30,6 +30,8 @@ pub struct Entry {
     /// The figures hold only before this instant, in milliseconds; `i64::MAX` where nothing
     /// expires.
     pub(super) holds_until_ms: i64,
+    /// The figures stay as they were, because the day cannot be counted.
+    pub(super) is_still: bool,
     /// The first instant of the day, and the first after it; `None` where the row does not say.
     pub bounds: Option<Bounds>,
     compressed: OnceLock<Box<Compressed>>,
@@ -68,9 +70,29 @@ impl Entry {
             version: row.summary.version,
             as_of_ms,
             holds_until_ms: row.next_expires_at_ms.unwrap_or(i64::MAX),
+            is_still: row.is_still(),
             bounds: row.bounds,
             compressed: OnceLock::new(),
         }
+    }
+
+    /// The entry of the same day without figures, for lists: they do not wait for a day that cannot
+    /// be counted. That its figures are not known holds as long as this version does.
+    pub(super) fn without_figures(&self, summary: &Summary) -> (Entry, Summary) {
+        let summary = Summary {
+            total_stock: None,
+            total_transferred: 0,
+            total_requests: 0,
+            by_blood_type: BTreeMap::new(),
+            ..summary.clone()
+        };
+        let row = SummaryRow {
+            summary: summary.clone(),
+            as_of_ms: i64::MAX - 1,
+            next_expires_at_ms: None,
+            bounds: self.bounds,
+        };
+        (Entry::new(&row, row.as_of_ms, self.session, KnownFigures::NONE), summary)
     }
 
     /// Whether the figures are of this day. The day of another zone has the same date, and other

@@ -33,6 +33,9 @@ pub struct KnownFigures {
 impl KnownFigures {
     /// All of them.
     pub const ALL: KnownFigures = KnownFigures { stock: true, transferred: true, requests: true };
+    /// None of them.
+    pub const NONE: KnownFigures =
+        KnownFigures { stock: false, transferred: false, requests: false };
 }
 
 impl Default for KnownFigures {
@@ -234,6 +237,17 @@ impl SummaryRow {
     /// with the same date and the bounds of the old zone. Their figures are not of this day.
     pub fn is_of(&self, day: &Day) -> bool {
         Bounds::are_of(self.bounds, self.as_of_ms, day)
+    }
+
+    /// The row where its figures stay as they were at `as_of_ms`: no watermark counts for it, since
+    /// it ends to hold right then. (What expires, expires after the instant of the figures.)
+    pub fn kept_still(self, as_of_ms: i64) -> Self {
+        SummaryRow { as_of_ms, next_expires_at_ms: Some(as_of_ms), ..self }
+    }
+
+    /// Whether the figures stay as they were, because the day cannot be counted.
+    pub fn is_still(&self) -> bool {
+        self.next_expires_at_ms.is_some_and(|at_ms| at_ms <= self.as_of_ms)
     }
 
     /// Whether the figures belong to no day: see [`Bounds::OF_NO_DAY`].

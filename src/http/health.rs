@@ -183,6 +183,7 @@ fn dependencies(app: &AppState) -> Vec<Dependency> {
     all.extend(certificate(app));
     all.extend(issuers(app));
     all.extend(odd_rows(app));
+    all.extend(failing_days(app));
     // Listed only when there are such facilities. Every replica finds the same ones.
     all.extend(strange_zones(app).map(|(count, first)| Dependency {
         remedy: Some(format!(
@@ -293,6 +294,27 @@ fn odd_rows(app: &AppState) -> Option<Dependency> {
     Some(Dependency { remedy: Some(remedy), ..rows })
 }
 
+/// Days whose mapped rows cannot be counted.
+fn failing_days(app: &AppState) -> Option<Dependency> {
+    let failing = app.store.failing();
+    let named = failing.first.iter().map(|day| {
+        let facility = app.directory.get(day.facility_id);
+        let key = facility.and_then(|facility| facility.key.clone());
+        let key = key.map_or(String::new(), |key| format!(" (key {key})"));
+        let date = day.date.map_or("all days".to_owned(), |date| date.to_string());
+        format!("facility {}{key}, {date}: {}", day.facility_id, day.words)
+    });
+    let named = named.collect::<Vec<_>>().join("; ");
+    let remedy = format!(
+        "{} days of {} facilities cannot be counted, as an expression of the mapping fails on one \
+         of their rows; {named}; their figures stay as they were, with their age, and lists show \
+         none: correct the rows, or let the mapping leave them out",
+        failing.days, failing.facilities
+    );
+    let days = Dependency::named("source_days", Some("cannot_be_counted"));
+    (failing.days > 0).then(|| Dependency { remedy: Some(remedy), ..days })
+}
+
 /// How many facilities have a zone that does not exist, and the first of them by name.
 fn strange_zones(app: &AppState) -> Option<(usize, Arc<Facility>)> {
     let facilities = app.directory.by_name();
@@ -350,6 +372,7 @@ pub async fn metrics(request: HttpRequest, app: Data<AppState>) -> Result<HttpRe
     for odd in app.store.odd_rows() {
         app.metrics.source_odd_rows.with_label_values(&[&odd.list]).add(odd.rows);
     }
+    app.metrics.source_failing_days.set(app.store.failing().days);
     app.metrics.unreadable_rows.set(i64::try_from(unreadable::met()).unwrap_or(i64::MAX));
     let (waiting, _) = app.ingest.backlog();
     app.metrics.ingest_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));

@@ -127,7 +127,7 @@ impl Midnight {
             .collect();
         let opened = keys.len() / 2;
         if opened > 0 {
-            self.refresher.run_each(keys, RefreshTrigger::Schedule).await.1?;
+            self.refresher.run_each(keys, RefreshTrigger::Schedule).await.result?;
             tracing::info!(facilities = opened, "days opened");
         }
         Ok(opened)

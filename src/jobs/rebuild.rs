@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    repair::{Repaired, Repairer},
+    repair::{Audited, Repaired, Repairer, audit_each},
     schedule::Schedule,
 };
 use crate::{
@@ -32,9 +32,9 @@ use crate::{
     directory::Directory,
     domain::{day::Day, facility::Facility, summary::DayKey},
     metrics::{Metrics, RefreshTrigger},
-    service::refresh::days::all_days_with_data,
+    service::refresh::days::all_days_that_can_be_told,
     store,
-    store::{Difference, JobRun, Store, StoreError},
+    store::{JobRun, Store, StoreError},
     telemetry::log_throttle::LogThrottle,
 };
 
@@ -349,12 +349,15 @@ impl Rebuild {
 
     /// Compares the days like a rebuild, and repairs nothing: the rows with figures that differ
     /// from their sources.
-    pub async fn differences(&self, extent: Extent) -> store::Result<Vec<Difference>> {
-        let mut found = Vec::new();
+    pub async fn differences(&self, extent: Extent) -> store::Result<Audited> {
+        let mut found = Audited::default();
         for chunk in self.directory.by_name().chunks(extent.facilities_at_once()) {
             for keys in self.keys(chunk, extent).await?.chunks(AUDIT_CHUNK) {
+                let audited = audit_each(&*self.store, keys).await?;
                 found
-                    .extend(self.store.audit(keys).await?.into_iter().filter(|d| d.figures_differ));
+                    .differences
+                    .extend(audited.differences.into_iter().filter(|d| d.figures_differ));
+                found.failing.extend(audited.failing);
             }
         }
         Ok(found)
@@ -367,7 +370,7 @@ impl Rebuild {
     ) -> store::Result<Vec<DayKey>> {
         let now_ms = self.clock.now_ms();
         match extent {
-            Extent::All => all_days_with_data(&*self.store, facilities).await,
+            Extent::All => Ok(all_days_that_can_be_told(&*self.store, facilities).await?.keys),
             Extent::Recent(count) => {
                 let days =
                     |facility: &Arc<Facility>| recent_days(facility, now_ms, count).into_iter();

@@ -12,7 +12,7 @@ use crate::{
     domain::summary::{DayKey, Key},
     metrics::{Metrics, RefreshTrigger},
     service::refresh::Refresher,
-    store::{Difference, Store, StoreError},
+    store::{self, Difference, Store, StoreError},
 };
 
 /// Repairs facility-days.
@@ -37,6 +37,8 @@ pub struct Repaired {
     /// Rows that differed although no mark and no expiry explains it. A row counts once, even when
     /// it is checked again.
     pub drifted: HashSet<Key>,
+    /// Days that cannot be counted, as an expression of the mapping fails on a row, with the error.
+    pub failing: Vec<(DayKey, StoreError)>,
     /// Days that could not be checked or repaired.
     pub left: Vec<DayKey>,
     /// The last error of those.
@@ -53,8 +55,12 @@ impl Repaired {
     /// when nothing is left.
     pub fn complaint(&self) -> Option<String> {
         const NAMED: usize = 3;
-        let error = self.error.as_ref().filter(|_| !self.left.is_empty())?;
-        let facilities: BTreeSet<Uuid> = self.left.iter().map(|key| key.facility.id).collect();
+        let of_failing = self.failing.first().map(|(_, error)| error);
+        let of_left = self.error.as_ref().filter(|_| !self.left.is_empty());
+        let error = of_left.or(of_failing)?;
+        let left: Vec<&DayKey> =
+            self.left.iter().chain(self.failing.iter().map(|(key, _)| key)).collect();
+        let facilities: BTreeSet<Uuid> = left.iter().map(|key| key.facility.id).collect();
         let named: Vec<String> = facilities.iter().take(NAMED).map(Uuid::to_string).collect();
         let more = if facilities.len() > NAMED {
             format!(" and {} more", facilities.len() - NAMED)
@@ -64,20 +70,48 @@ impl Repaired {
         Some(format!(
             "{}: {} days were left, of facilities {}{more}",
             error.class(),
-            self.left.len(),
+            left.len(),
             named.join(", ")
         ))
     }
+}
+
+/// What an audit found.
+#[derive(Debug, Default)]
+pub struct Audited {
+    /// The rows that differ.
+    pub differences: Vec<Difference>,
+    /// Days on which an expression of the mapping fails, with the error.
+    pub failing: Vec<(DayKey, StoreError)>,
+}
+
+/// Compares these days with their sources. Where an expression fails on a row, it halves the days
+/// until those are found on which it does.
+pub async fn audit_each(store: &dyn Store, keys: &[DayKey]) -> store::Result<Audited> {
+    let (mut audited, mut parts) = (Audited::default(), vec![keys]);
+    while let Some(part) = parts.pop() {
+        match (store.audit(part).await, part) {
+            (Ok(differences), _) => audited.differences.extend(differences),
+            (Err(error), _) if !store.is_of_rows(&error) => return Err(error),
+            (Err(error), [key]) => audited.failing.push((key.clone(), error)),
+            (Err(_), part) => {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.extend([second, first]);
+            }
+        }
+    }
+    Ok(audited)
 }
 
 impl Repairer {
     /// Compares these days with their sources in one snapshot, counts the differences that nothing
     /// explains, and refreshes the rows that differ. The result is added to `repaired`.
     pub async fn repair(&self, keys: &[DayKey], repaired: &mut Repaired) {
-        let differences = match self.store.audit(keys).await {
-            Ok(differences) => differences,
+        let audited = match audit_each(&*self.store, keys).await {
+            Ok(audited) => audited,
             Err(error) => return repaired.leave(keys.iter().cloned(), error),
         };
+        let differences = audited.differences;
         let key = |d: &Difference| Key { facility_id: d.facility_id, date: d.date };
         for drift in
             differences.iter().filter(|d| d.figures_differ && !d.explained && d.stored.is_some())
@@ -95,18 +129,21 @@ impl Repairer {
                 );
             }
         }
-        let wrong: HashSet<Key> = differences.iter().map(key).collect();
+        let failing = audited.failing.iter().map(|(key, _)| key.id());
+        let wrong: HashSet<Key> = differences.iter().map(key).chain(failing).collect();
         let wrong: Vec<DayKey> = keys.iter().filter(|k| wrong.contains(&k.id())).cloned().collect();
         repaired.right += keys.len() - wrong.len();
         for chunk in wrong.chunks(self.chunk) {
-            let (refreshed, result) =
-                self.refresher.run_each(chunk.to_vec(), RefreshTrigger::Schedule).await;
-            repaired.changed += refreshed.iter().filter(|r| r.changed).count() as i64;
-            if let Err(error) = result {
-                let done: HashSet<Key> = refreshed.iter().map(|r| r.row.key()).collect();
+            let each = self.refresher.run_each(chunk.to_vec(), RefreshTrigger::Schedule).await;
+            repaired.changed += each.refreshed.iter().filter(|r| r.changed).count() as i64;
+            if let Err(error) = each.result {
+                let failing = each.failing.iter().map(|(key, _)| key.id());
+                let done: HashSet<Key> =
+                    each.refreshed.iter().map(|r| r.row.key()).chain(failing).collect();
                 repaired
                     .leave(chunk.iter().filter(|key| !done.contains(&key.id())).cloned(), error);
             }
+            repaired.failing.extend(each.failing);
         }
     }
 }

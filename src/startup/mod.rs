@@ -30,7 +30,7 @@ use crate::{
     directory::Directory,
     domain::summary::KnownFigures,
     jobs::{
-        drain::{Drain, Failing, FirstPass, TriggerWatch},
+        drain::{Drain, Failing, FirstPass, Tries, TriggerWatch},
         rebuild::Rebuild,
         repair::Repairer,
         schedule::Schedule,
@@ -225,6 +225,7 @@ impl Core {
             tracker: tokio::sync::Mutex::default(),
             start: FirstPass::default(),
             failing: Failing::default(),
+            tries: Tries::default(),
         })
     }
 }

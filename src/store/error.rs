@@ -123,6 +123,20 @@ impl StoreError {
         }
     }
 
+    /// Whether the server cannot compute an expression on a row: a division by zero, a value that
+    /// is out of range or none of its type, an error that a function raises.
+    pub fn is_of_rows(&self) -> bool {
+        let (StoreError::Refused(Cause::Driver(error)) | StoreError::Failed(Cause::Driver(error))) =
+            self
+        else {
+            return false;
+        };
+        let code = error.as_database_error().and_then(|error| error.code());
+        code.is_some_and(|code| {
+            code.len() == 5 && ["21", "22", "38", "39", "P0"].iter().any(|of| code.starts_with(of))
+        })
+    }
+
     /// A short word for logs, metrics and `/health/ready`. It contains no data.
     pub const fn class(&self) -> &'static str {
         match self {

@@ -10,6 +10,7 @@ mod entity_rows;
 mod epoch;
 mod error;
 mod facility_rows;
+pub mod failing;
 pub mod imports;
 mod job_queue;
 mod kept_connection;
@@ -48,6 +49,7 @@ pub use entity_rows::{LastCounted, Put, Removal};
 pub use epoch::{FacilitiesRead, TableRead};
 pub use error::{Cause, MORE_CONNECTIONS, StoreError, said};
 pub use facility_rows::{FacilityRow, FacilityState};
+pub use failing::{FailingDay, FailingDays};
 pub use job_queue::{JobQueue, JobRun};
 pub use marks::{Mark, MarkKind, Marks, Span};
 pub use odd_row::OddRow;
@@ -63,7 +65,14 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// Reads outside any transaction, and the begin of a transaction.
 #[async_trait]
 pub trait Store:
-    JobQueue + imports::ImportLog + access::AccessStore + PeopleStore + Send + Sync + 'static
+    JobQueue
+    + imports::ImportLog
+    + access::AccessStore
+    + PeopleStore
+    + failing::FailingLog
+    + Send
+    + Sync
+    + 'static
 {
     /// The database's clock, in milliseconds since 1970. Costs a round trip.
     async fn now_ms(&self) -> Result<i64>;
@@ -228,6 +237,11 @@ pub trait Transaction: imports::ImportNotes + Send {
     /// ids. `None`, and nothing is to be committed, where one of the others is gone.
     async fn replace_marks(&mut self, _ids: &[i64], _by: &[Mark]) -> Result<Option<Vec<Mark>>> {
         Ok(None)
+    }
+
+    /// Notes days whose mapped rows cannot be counted. Writing a row of such a day ends that.
+    async fn note_failing(&mut self, _days: &[FailingDay]) -> Result<()> {
+        Ok(())
     }
 
     /// Writes a note for each of these facilities: it was registered, changed or removed.

@@ -26,7 +26,8 @@ pub async fn audit(settings: Settings) -> Result<ExitCode, Failure> {
     let has_checks = settings.sources.as_ref().is_some_and(|sources| !sources.check.is_empty());
     let known = settings.sources.as_ref().map_or(KnownFigures::ALL, SourcesSettings::known);
     let core = Core::open(settings).await?;
-    let differences = core.rebuild.differences(Extent::All).await?;
+    let audited = core.rebuild.differences(Extent::All).await?;
+    let differences = audited.differences;
     for d in &differences {
         let [stock, transferred, requests] = figures(d.derived, known);
         let stored =
@@ -40,6 +41,20 @@ pub async fn audit(settings: Settings) -> Result<ExitCode, Failure> {
             if d.explained { format!("; explained: {of_row}") } else { String::new() }
         );
     }
+    for (key, error) in &audited.failing {
+        let named = key.facility.key.as_ref().map_or(String::new(), |key| format!(" (key {key})"));
+        println!(
+            "{}{named} {}: its rows cannot be counted, so its figures stay as they are: {}",
+            key.facility.id,
+            key.day.date,
+            plain::one_line(&core.store.failing_words(key, error).await)
+        );
+    }
+    let failing = match audited.failing.len() {
+        0 => String::new(),
+        1 => ", 1 day cannot be counted".to_owned(),
+        many => format!(", {many} days cannot be counted"),
+    };
     let differ = |count: usize| {
         if count == 1 { "1 row differs".to_owned() } else { format!("{count} rows differ") }
     };
@@ -51,12 +66,13 @@ pub async fn audit(settings: Settings) -> Result<ExitCode, Failure> {
         format!(" Besides, {}, {of_all}.", differ(explained))
     };
     println!(
-        "{} audited, {}.{waiting}",
+        "{} audited, {}{failing}.{waiting}",
         counted(core.directory.by_name().len() as u64, "facility", "facilities"),
         differ(found)
     );
     let is_right = if has_checks { owners_check(&core).await? } else { true };
     core.store.close().await;
+    let is_right = is_right && audited.failing.is_empty();
     Ok(if found == 0 && is_right { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 

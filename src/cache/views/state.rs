@@ -143,8 +143,17 @@ impl State {
             None => serde_json::from_slice(&taken.entry.body()).ok(),
         };
         let Some(summary) = taken.summary.or(read.as_ref()) else { return false };
-        let figures = CompactFigures::of(summary, self.known);
-        let part = Part { entry: taken.entry.clone(), session: taken.session, figures };
+        let part = match taken.entry.is_still {
+            false => {
+                let figures = CompactFigures::of(summary, self.known);
+                Part { entry: taken.entry.clone(), session: taken.session, figures }
+            }
+            true => {
+                let (entry, summary) = taken.entry.without_figures(summary);
+                let figures = CompactFigures::of(&summary, KnownFigures::NONE);
+                Part { entry: Arc::new(entry), session: taken.session, figures }
+            }
+        };
         self.put(taken.key.facility_id, part)
     }
 

@@ -13,7 +13,7 @@ use super::Drain;
 use crate::{
     domain::{day::Day, summary::DayKey},
     metrics::RefreshTrigger,
-    service::refresh::{days::all_days_with_data, request::RefreshRequest},
+    service::refresh::request::RefreshRequest,
     store,
     store::{Mark, MarkKind, StoreError},
 };
@@ -31,7 +31,7 @@ const GIVE_UP_AFTER: usize = 3;
 const REMOVAL_WAITS_PART: u32 = 10;
 
 /// A facility, and the marks that name it.
-type Marked<'m> = (Uuid, Vec<&'m Mark>);
+pub(super) type Marked<'m> = (Uuid, Vec<&'m Mark>);
 
 /// The outcome for a facility that was to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Drain {
                 // Another transaction holds a lock that one of these facilities needs. Each is
                 // tried alone, so that the others are refreshed.
                 for alone in chunk.chunks(1) {
-                    if let Err(error) = self.refresh(alone).await {
+                    if let Err(error) = self.refresh_alone(&alone[0]).await {
                         self.failing.record_error(&error);
                         self.refresher.log_waiting(alone[0].0, &error);
                         left += 1;
@@ -224,7 +224,7 @@ impl Drain {
         Ok(Removed::Yes)
     }
 
-    async fn refresh(&self, marks: &[(Uuid, Vec<&Mark>)]) -> store::Result<()> {
+    pub(super) async fn refresh(&self, marks: &[Marked<'_>]) -> store::Result<()> {
         let taken: Vec<Mark> =
             marks.iter().flat_map(|(_, marks)| marks.iter().map(|m| (*m).clone())).collect();
         let request = RefreshRequest::marks(&taken, RefreshTrigger::Event);
@@ -251,11 +251,12 @@ impl Drain {
                     .map(|f| DayKey { facility: f.clone(), day: f.zone.today(now_ms) })
                     .collect()
             } else {
-                all_days_with_data(&*self.store, chunk).await?
+                self.days_of(chunk).await?
             };
             for keys in keys.chunks(self.chunk) {
-                all =
-                    all.and(self.refresher.run_each(keys.to_vec(), RefreshTrigger::Event).await.1);
+                all = all.and(
+                    self.refresher.run_each(keys.to_vec(), RefreshTrigger::Event).await.result,
+                );
             }
         }
         if self.is_left("marks of all facilities", all) {
@@ -294,8 +295,8 @@ impl Drain {
             if self.stop.is_cancelled() {
                 return Ok((false, due.len()));
             }
-            all =
-                self.refresher.run_each(chunk.to_vec(), RefreshTrigger::Schedule).await.1.and(all);
+            let each = self.refresher.run_each(chunk.to_vec(), RefreshTrigger::Schedule).await;
+            all = each.result.and(all);
         }
         Ok((!self.is_left("expired figures", all), due.len()))
     }

@@ -7,6 +7,8 @@
 
 mod banks;
 mod epoch;
+mod failing;
+mod failures;
 mod generation_contention;
 mod marks;
 mod noticed;
@@ -16,7 +18,7 @@ mod watermark;
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, Instant},
@@ -38,6 +40,8 @@ use crate::{
     telemetry::log_throttle::LogThrottle,
 };
 pub use epoch::{EpochTracker, Verdict};
+pub use failing::Tries;
+pub use failures::Failing;
 pub use outbox_relay::OutboxRelay;
 pub use triggers::{TriggerWatch, Unwatched};
 pub use watermark::WatermarkProof;
@@ -83,55 +87,8 @@ pub struct Drain {
     pub start: FirstPass,
     /// The error that stops the proof, if there is one.
     pub failing: Failing,
-}
-
-/// Since when runs leave work undone, and the class of the error. A database that does not answer
-/// is only one cause: a revoked right, a policy that hides rows, or a missing row stops the proof
-/// as well.
-#[derive(Default)]
-pub struct Failing(Mutex<Failures>);
-
-#[derive(Default)]
-struct Failures {
-    /// The error of the run in progress.
-    met: Option<&'static str>,
-    lasting: Option<(Instant, &'static str)>,
-}
-
-/// An error counts once it has lasted for this time. A shorter one is most likely a restart of the
-/// database's server.
-const FAILS: Duration = Duration::from_secs(2);
-
-impl Failing {
-    /// Records an error that leaves work undone in this run. A lock that another transaction holds
-    /// is not counted, because it is released in time.
-    pub(super) fn record_error(&self, error: &StoreError) {
-        if !matches!(error, StoreError::Locked(_) | StoreError::Conflict) {
-            self.failures().met = Some(error.class());
-        }
-    }
-
-    /// Records the end of a run.
-    fn note(&self, done: &store::Result<()>) {
-        if let Err(error) = done {
-            self.record_error(error);
-        }
-        let mut failures = self.failures();
-        let since = failures.lasting.map_or_else(Instant::now, |(since, _)| since);
-        failures.lasting = failures.met.take().map(|class| (since, class));
-    }
-
-    /// The class of the error that stops the proof; `None` when there is none, or it is recent.
-    pub fn class(&self) -> Option<&'static str> {
-        self.failures()
-            .lasting
-            .filter(|(since, _)| since.elapsed() >= FAILS)
-            .map(|(_, class)| class)
-    }
-
-    fn failures(&self) -> MutexGuard<'_, Failures> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    /// When the days were tried again that cannot be counted.
+    pub tries: Tries,
 }
 
 #[async_trait]
@@ -190,6 +147,9 @@ impl Drain {
         let done =
             if follows { self.take_snapshot().await } else { self.run_passes().await.map(drop) };
         self.failing.note(&done);
+        if !follows && done.is_ok() {
+            self.try_failing().await?;
+        }
         // A server that follows waits for the first proof of the leader. When none comes, this
         // server drains itself after `LEADERLESS`.
         if !follows || done.is_err() || self.memory.table_ms() != i64::MIN {

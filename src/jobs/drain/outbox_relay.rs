@@ -154,7 +154,7 @@ impl Drain {
             let day = Day::named(&facility.zone.tz, row.summary.date)?;
             Some(DayKey { facility, day })
         });
-        self.refresher.run_each(keys.collect(), RefreshTrigger::Schedule).await.1
+        self.refresher.run_each(keys.collect(), RefreshTrigger::Schedule).await.result
     }
 
     /// Reads facilities that the directory does not know. A command may have registered them in

@@ -45,6 +45,7 @@ async fn drain(url: &str) -> Arc<Drain> {
         tracker: tokio::sync::Mutex::default(),
         start: FirstPass::default(),
         failing: Failing::default(),
+        tries: Tries::default(),
     })
 }
 

@@ -254,6 +254,8 @@ impl Lists {
             match waiter.result().await {
                 Ok(Some(refreshed)) if refreshed.row.is_of(&key.day) => {}
                 Ok(_) => gone.push(key.facility.id),
+                // The list shows no figures of that day.
+                Err(error) if self.reads.store.is_of_rows(&error) => {}
                 Err(error) => result = Err(error),
             }
         }

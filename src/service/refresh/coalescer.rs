@@ -331,19 +331,29 @@ impl RefreshCoalescer {
                     rows.into_iter().map(|r| (r.row.key(), Arc::new(r))).collect();
                 day_keys.iter().map(|key| Ok(rows.remove(&key.id()))).collect()
             }
-            // One key with a lock that another transaction holds must not fail the other keys.
+            // One key with a lock that another transaction holds, or with rows that cannot be
+            // counted, must not fail the other keys.
             Err(error)
                 if day_keys.len() > 1
-                    && matches!(*error, StoreError::Locked(_) | StoreError::Conflict) =>
+                    && (matches!(*error, StoreError::Locked(_) | StoreError::Conflict)
+                        || self.refresher.store.is_of_rows(&error)) =>
             {
-                let alone = day_keys.iter().cloned().map(|key| async move {
-                    let rows = self.refresh(vec![key], trigger).await?;
-                    Ok(rows.into_iter().next().map(Arc::new))
-                });
+                let alone = day_keys.iter().cloned().map(|key| self.refresh_alone(key, trigger));
                 futures_util::stream::iter(alone).buffered(PERMITS).collect().await
             }
-            Err(error) => day_keys.iter().map(|_| Err(error.clone())).collect(),
+            Err(error) => {
+                self.refresher.note_failing(day_keys, &error).await;
+                day_keys.iter().map(|_| Err(error.clone())).collect()
+            }
         }
+    }
+
+    async fn refresh_alone(&self, key: DayKey, trigger: RefreshTrigger) -> RefreshResult {
+        let refreshed = self.refresh(vec![key.clone()], trigger).await;
+        if let Err(error) = &refreshed {
+            self.refresher.note_failing(&[key], error).await;
+        }
+        refreshed.map(|rows| rows.into_iter().next().map(Arc::new))
     }
 
     async fn refresh(

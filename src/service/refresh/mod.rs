@@ -5,6 +5,8 @@
 pub mod coalescer;
 pub mod days;
 pub mod differences;
+pub mod each;
+mod failing;
 pub mod lease;
 mod marked_days;
 pub mod request;
@@ -12,7 +14,7 @@ pub mod scope;
 mod transaction;
 mod versions;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use uuid::Uuid;
 
@@ -130,40 +132,6 @@ impl Refresher {
                 }
             }
         }
-    }
-
-    /// Refreshes these days together. Where that fails because of a lock, it refreshes facility by
-    /// facility, so that one does not stop the others. Returns the rows that could be refreshed,
-    /// and the last error of those that could not.
-    pub async fn run_each(
-        &self,
-        keys: Vec<DayKey>,
-        trigger: RefreshTrigger,
-    ) -> (Vec<Refreshed>, store::Result<()>) {
-        match self.run(RefreshRequest::days(keys.clone(), trigger)).await {
-            Ok(refreshed) => return (refreshed, Ok(())),
-            Err(error) if !matches!(error, StoreError::Locked(_) | StoreError::Conflict) => {
-                return (Vec::new(), Err(error));
-            }
-            Err(_) => {}
-        }
-        let mut by_facility: BTreeMap<Uuid, Vec<DayKey>> = BTreeMap::new();
-        keys.into_iter().for_each(|key| by_facility.entry(key.facility.id).or_default().push(key));
-        let (mut done, mut result) = (Vec::new(), Ok(()));
-        for (facility_id, keys) in by_facility {
-            match self.run(RefreshRequest::days(keys, trigger).one_of_many()).await {
-                Ok(refreshed) => done.extend(refreshed),
-                Err(error) => {
-                    self.log_waiting(facility_id, &error);
-                    let is_of_all = error.is_of_the_whole_database();
-                    result = Err(error);
-                    if is_of_all {
-                        break; // the others would fail as well, each after a time-out
-                    }
-                }
-            }
-        }
-        (done, result)
     }
 
     /// Logs that the refresh of a facility is left for later: a warning when that begins, and a

@@ -8,6 +8,7 @@ mod drain_snapshot;
 mod entities;
 mod epoch;
 mod facility_rows;
+mod failing;
 pub(crate) mod home;
 mod imports;
 mod instants;
@@ -211,6 +212,7 @@ impl Store for PostgresStore {
             let is_superseded = mapping.latest.see(look.row.try_get("mapping_noted")?);
             self.registry.let_lead(!is_superseded);
         }
+        self.statements.failing.see(&look.row)?;
         let triggers = triggers::see_look(&self.pool, &look.row, self.mapping.as_ref()).await?;
         self.statements.are_unwatched.store(triggers.sources_are_unwatched, Ordering::Relaxed);
         let stamp: Option<&str> = look.row.try_get("sources_stamp")?;

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{
     PostgresStore,
     access::note_all,
-    columns, date, entities, facility_rows, json, marks,
+    columns, date, entities, facility_rows, failing, json, marks,
     pool::{Borrowed, PrimaryPool},
     session::BEGIN,
     sources::SourceStatements,
@@ -26,8 +26,8 @@ use crate::{
         summary::{Bounds, DayKey, Key, Summary, SummaryRow},
     },
     store::{
-        Cause, Derived, Difference, FacilityRow, FacilityState, LastCounted, Mark, Put, Removal,
-        Result, StoreError, StoredDays, Transaction, access::AuditNote,
+        Cause, Derived, Difference, FacilityRow, FacilityState, FailingDay, LastCounted, Mark, Put,
+        Removal, Result, StoreError, StoredDays, Transaction, access::AuditNote,
         source_triggers::TrustedSources,
     },
 };
@@ -249,11 +249,18 @@ impl Transaction for PostgresTransaction {
             rows.iter().partition(|row| by_difference.contains(&row.key()));
         if !derived.is_empty() {
             written_rows::put(&mut self.tx, &derived).await?;
+            if self.statements.failing.get().days > 0 {
+                failing::end(&mut self.tx, &derived).await?;
+            }
         }
         if !sums.is_empty() {
             written_rows::update(&mut self.tx, &sums).await?;
         }
         Ok(())
+    }
+
+    async fn note_failing(&mut self, days: &[FailingDay]) -> Result<()> {
+        failing::note(&mut self.tx, days).await
     }
 
     async fn facilities(&mut self, ids: &[Uuid]) -> Result<Vec<FacilityRow>> {

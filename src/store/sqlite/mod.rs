@@ -113,6 +113,8 @@ const MARKS: &str = "SELECT id, kind, facility_id, first_at, last_at FROM summar
 const UNREADABLE_MARKS: &str =
     "SELECT facility_id FROM summary_marks WHERE length(facility_id) <> 16 LIMIT 10";
 
+impl crate::store::failing::FailingLog for SqliteStore {}
+
 #[async_trait]
 impl Store for SqliteStore {
     async fn now_ms(&self) -> Result<i64> {

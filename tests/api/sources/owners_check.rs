@@ -57,13 +57,18 @@ async fn what_differs_is_listed_counted_and_not_written() {
 
 #[tokio::test]
 async fn a_query_that_is_wrong_is_named() {
-    let (launch, _) = mapped(&with(&["SELECT 1 AS hospital"])).await;
+    let (launch, _) = mapped(&with(&[
+        "SELECT 1 AS hospital",
+        "SELECT 1 / 0 AS facility, current_date AS date, 'stock' AS figure, 1 AS value",
+    ]))
+    .await;
     let service = launch.start().await;
     let audited = run(service.launch(), &["audit"]).await;
     assert_eq!(audited.code, Some(1), "{}", audited.output);
     assert!(
         audited.output.contains("sources.check[0].sql (line 38 of file ")
-            && audited.output.contains("must give the columns facility, date, figure and value: "),
+            && audited.output.contains("must give the columns facility, date, figure and value: ")
+            && audited.output.contains("fails on a row: division by zero"),
         "{}",
         audited.output
     );

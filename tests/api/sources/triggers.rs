@@ -4,16 +4,19 @@
 
 mod elsewhere;
 mod enabled_all;
+mod failing;
 mod install;
 mod keys;
 mod moved;
 mod outer;
 mod owners;
 mod partitions;
+mod parts;
 mod passed_by;
 mod removal;
 mod snapshot;
 mod texts;
+mod times;
 mod trouble;
 mod ways;
 mod writers;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow};
 
 use super::{
-    doubts,
+    doubts, failing_list,
     figures::{self, Branch},
     lists::{self, ListOfRows},
     misfit, notice, zones,
@@ -157,7 +157,13 @@ pub async fn check(settings: &DatabaseSettings, sources: &SourcesSettings) -> Re
         sqlx::raw_sql("ROLLBACK TO SAVEPOINT list").execute(&mut *tx).await?;
         let checked = match checked {
             Ok(checked) => Ok(checked),
-            Err(error) => Err(misfit::words(&mut tx, sources, &branch.name, &error).await),
+            Err(error) => {
+                let words = misfit::words(&mut tx, sources, &branch.name, &error).await;
+                Err(match failing_list::facility(&mut tx, sources, &branch.name, error).await {
+                    Some(key) => format!("{words} (on a row of the facility {key}, for one)"),
+                    None => words,
+                })
+            }
         };
         lists.push((branch.name.clone(), checked));
     }

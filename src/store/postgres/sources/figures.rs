@@ -7,6 +7,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
+use super::nameable::nameable;
 use crate::{
     config::sources::{
         ActivitySource, Count, FacilitySource, SourcesSettings, StockSource, TimeKind,
@@ -322,10 +323,10 @@ fn instants_of(source: &ActivitySource) -> String {
     let ActivitySource { from, facility, at, .. } = source;
     let instant = match TimeKind::parse(&source.at_as).unwrap_or(TimeKind::Instant) {
         TimeKind::Instant => format!("({at})"),
-        TimeKind::Utc => format!("(({at})::timestamp AT TIME ZONE 'UTC'::text)"),
-        TimeKind::Zone(zone) => format!("(({at})::timestamp AT TIME ZONE '{zone}'::text)"),
-        TimeKind::Local | TimeKind::Date => {
-            let noon = noon(&format!("({at})::timestamp"));
+        TimeKind::Utc => format!("({} AT TIME ZONE 'UTC'::text)", nameable(at, false)),
+        TimeKind::Zone(zone) => format!("({} AT TIME ZONE '{zone}'::text)", nameable(at, false)),
+        kind @ (TimeKind::Local | TimeKind::Date) => {
+            let noon = noon(&nameable(at, kind == TimeKind::Date));
             format!("({noon} AT TIME ZONE facility_summary_place.fs_timezone)")
         }
     };

@@ -4,6 +4,7 @@
 use super::{
     figures::{Branch, DAY, blood_type_of, condition, is_one},
     missing_index,
+    nameable::nameable,
 };
 use crate::config::sources::{Count, FacilitySource, SourcesSettings, TimeKind};
 
@@ -96,7 +97,7 @@ pub(super) fn lists(sources: &SourcesSettings) -> Vec<ListOfRows> {
                 }
             }),
         });
-    let happened = |of_deliveries: bool| {
+    let activity = |of_deliveries: bool| {
         let lists = if of_deliveries { &sources.deliveries } else { &sources.requests };
         let usual = if of_deliveries { Count::Quantity } else { Count::Rows };
         lists.iter().flatten().map(move |source| ListOfRows {
@@ -113,7 +114,7 @@ pub(super) fn lists(sources: &SourcesSettings) -> Vec<ListOfRows> {
             unexpired: "true".into(),
         })
     };
-    stock.chain(happened(true)).chain(happened(false)).collect()
+    stock.chain(activity(true)).chain(activity(false)).collect()
 }
 
 /// The instant for which the value stands, where the facility's zone is that of
@@ -126,6 +127,18 @@ fn instant(value: &str, kind: &TimeKind) -> String {
         TimeKind::Local | TimeKind::Date => {
             format!("(({value})::timestamp AT TIME ZONE {ZONE})")
         }
+    }
+}
+
+/// The same for the time of a row, which may lie beyond what a timestamp, or its zone, can be.
+fn happened(value: &str, kind: &TimeKind) -> String {
+    match kind {
+        TimeKind::Instant => format!(
+            "(CASE WHEN ({value})::timestamptz < '4000-01-01 BC+00' THEN '4000-01-01 BC+00' WHEN \
+             ({value})::timestamptz >= '11000-01-01+00' THEN '11000-01-01+00' ELSE \
+             ({value})::timestamptz END)"
+        ),
+        kind => instant(&nameable(value, *kind == TimeKind::Date), kind),
     }
 }
 
@@ -142,7 +155,7 @@ impl ListOfRows {
         let ListOfRows { from, facility, condition, amount, unexpired, .. } = self;
         let (at, day) = match &self.at {
             Some((value, kind)) => {
-                let at = instant(value, kind);
+                let at = happened(value, kind);
                 let day = local_date(&at);
                 (at, day)
             }

@@ -3,6 +3,7 @@
 
 pub mod check;
 mod doubts;
+mod failing_list;
 mod figures;
 pub mod guess;
 mod keys;
@@ -12,6 +13,7 @@ mod mapping;
 mod mirror;
 mod misfit;
 mod missing_index;
+mod nameable;
 pub mod notice;
 mod odd_rows;
 mod owners_check;
@@ -26,7 +28,7 @@ use sqlx::PgConnection;
 use crate::{
     config::sources::SourcesSettings,
     domain::summary::KnownFigures,
-    store::{Result, SourceChange, SourceState},
+    store::{Result, SourceChange, SourceState, postgres::failing::Failing},
 };
 pub(super) use mapping::Mapping;
 pub use mapping::accept;
@@ -85,6 +87,10 @@ pub(super) struct SourceStatements {
     pub is_mapped: bool,
     /// The figures that have a list.
     pub known: KnownFigures,
+    /// Derives days from one list each, by its name: to find the one that fails.
+    pub of_lists: Vec<(String, String)>,
+    /// The days that cannot be counted, as of the last drain snapshot.
+    pub failing: Failing,
     /// The mapped rows that did not count when their days were last derived.
     pub odd_rows: OddRows,
     /// Whether other programs write the sources without marks, as of the last drain snapshot.
@@ -117,20 +123,31 @@ impl SourceStatements {
         let (mut facilities, mut all_facilities) =
             (FACILITIES.to_owned(), ALL_FACILITIES.to_owned());
         let mut facilities_now = facilities.clone();
+        let mut of_lists = Vec::new();
         let (mut derive_select, mut audit_select) =
             (DERIVE_SELECT.to_owned(), AUDIT_SELECT.to_owned());
         if let Some(sources) = sources {
             derive = with_part(&derive, "zone", &figures::zone(&sources.facilities));
-            let branches = figures::branches(sources);
-            let branches: String =
-                branches.iter().map(|branch| format!("UNION ALL\n{}\n", branch.select)).collect();
-            derive = with_part(&derive, "figures", &branches);
-            derive = with_whole_sums(&with_stock_below_0(&derive));
-            derive = odd_rows::with_odd(&derive);
             (derive_select, audit_select) = odd_rows::selects();
-            if sources.stock.is_none() {
-                derive = without_stock(&derive);
-            }
+            let of = |branches: &[figures::Branch]| {
+                let branches: String = branches
+                    .iter()
+                    .map(|branch| format!("UNION ALL\n{}\n", branch.select))
+                    .collect();
+                let derive = with_part(&derive, "figures", &branches);
+                let derive = with_whole_sums(&with_stock_below_0(&derive));
+                let derive = odd_rows::with_odd(&as_another_day(&derive));
+                if sources.stock.is_none() { without_stock(&derive) } else { derive }
+            };
+            let branches = figures::branches(sources);
+            of_lists = branches
+                .iter()
+                .map(|one| {
+                    let derive = of(std::slice::from_ref(one));
+                    (one.name.clone(), format!("{derive}{derive_select}"))
+                })
+                .collect();
+            derive = of(&branches);
             activity = with_part(&activity, "instants", &figures::instants(sources));
             facilities_now =
                 with_part(&facilities, "facilities", &figures::facilities(&sources.facilities));
@@ -142,6 +159,8 @@ impl SourceStatements {
             is_mapped: sources.is_some(),
             known: sources.map_or(KnownFigures::ALL, SourcesSettings::known),
             are_unwatched: AtomicBool::new(sources.is_some()),
+            of_lists,
+            failing: Failing::default(),
             odd_rows: OddRows::default(),
             audit: format!("{derive}{audit_select}").into(),
             derive: format!("{derive}{derive_select}").into(),
@@ -193,6 +212,17 @@ fn with_whole_sums(derive: &str) -> String {
         assert!(derive.contains(before), "the statement has {before:?}");
         derive.replacen(before, after, 1)
     })
+}
+
+/// The derive statement where a stored row may be of a day that could not be counted: what is then
+/// derived has another version, so that it replaces that row wherever it is held.
+fn as_another_day(derive: &str) -> String {
+    let differs = "key.day_end), false) AS day_differs";
+    assert!(derive.contains(differs), "the statement has this part");
+    derive.replace(
+        differs,
+        "key.day_end), false) OR coalesce(old.next_expires_at <= old.as_of, false) AS day_differs",
+    )
 }
 
 /// The derive statement where the stock is not known: null, also of a day that then closes.

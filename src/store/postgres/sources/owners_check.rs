@@ -11,7 +11,7 @@ use super::{SourceStatements, keys};
 use crate::{
     config::sources::OwnersQuery,
     domain::summary::{DayKey, Key, KnownFigures},
-    store::{CheckReport, OtherFigure, Result, postgres::stored_days, said},
+    store::{CheckReport, OtherFigure, Result, StoreError, postgres::stored_days, said},
 };
 
 /// A row of an owner's query.
@@ -54,11 +54,12 @@ pub(in crate::store::postgres) async fn check(
             }
             Err(error) => {
                 sqlx::raw_sql("ROLLBACK TO SAVEPOINT query").execute(&mut *tx).await?;
-                report.failed.push(format!(
-                    "{} must give the columns facility, date, figure and value: {}",
-                    query.place,
-                    said(&error)
-                ));
+                let words = said(&error);
+                let what = match StoreError::from(error).is_of_rows() {
+                    true => "fails on a row",
+                    false => "must give the columns facility, date, figure and value",
+                };
+                report.failed.push(format!("{} {what}: {words}", query.place));
                 continue;
             }
         };

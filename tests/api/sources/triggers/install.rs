@@ -294,3 +294,24 @@ async fn a_restored_dump_of_everything_is_watched() {
     sql.run("DELETE FROM public.bag").await;
     shows(&service, "1", &[0, 4, 1], "a delete").await;
 }
+
+/// Whichever of both is there first.
+#[tokio::test]
+async fn an_installation_on_a_part_keeps_another_one_off_the_whole() {
+    let (launch, mut sql) = mapped(MAPPING).await;
+    sql.run(
+        "CREATE TABLE public.bag_more () INHERITS (public.bag); CREATE TABLE public.site (id \
+         integer PRIMARY KEY)",
+    )
+    .await;
+    let part = "[sources.facilities]\nfrom = \"public.site s\"\nkey = \"s.id\"\nname = \
+                \"s.id::text\"\ntimezone = \"'UTC'\"\n[[sources.stock]]\nfrom = \
+                \"public.bag_more b\"\nfacility = \"b.store_id\"\n";
+    std::fs::write(sources_of(&launch), part).expect("it can be written");
+    adopt(&launch, &["install"]).await;
+    std::fs::write(sources_of(&launch), MAPPING).expect("it can be written");
+    let second = launch.env("FACILITY_SUMMARY__DATABASE__SCHEMA", "second");
+    let exited = run(&second, &["adopt", "install"]).await;
+    assert_eq!(exited.code, Some(1), "{}", exited.output);
+    assert!(exited.output.contains("another installation"), "{}", exited.output);
+}

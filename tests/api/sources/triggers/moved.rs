@@ -9,7 +9,7 @@ const PARTITIONS: &str = "
     CREATE TABLE m.high PARTITION OF m.unit FOR VALUES FROM (10) TO (20);
     INSERT INTO m.hospital SELECT n, 'H' || n FROM generate_series(1, 12) AS n;
     INSERT INTO m.unit SELECT n, 1 FROM generate_series(1, 10) AS n;
-    CREATE FUNCTION m.move_in_sql(unit integer) RETURNS void LANGUAGE sql AS $$
+    CREATE FUNCTION m.\"update stock\"(unit integer) RETURNS void LANGUAGE sql AS $$
         MERGE INTO m.unit u USING (VALUES (unit)) AS v (i) ON u.id = v.i
         WHEN MATCHED THEN UPDATE SET hid = 12 $$;
     CREATE FUNCTION m.move_in_plpgsql(unit integer) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
@@ -37,7 +37,11 @@ async fn rows_that_a_statement_moves_between_partitions_show() {
         ),
         ("a prepared one", format!("PREPARE a AS {}; EXECUTE a", merge("(4)", moves)), [6, 3]),
         ("one in plpgsql", "SELECT m.move_in_plpgsql(5)".into(), [5, 4]),
-        ("one in a function in SQL", "SELECT m.move_in_sql(6)".into(), [4, 5]),
+        (
+            "one in a function in SQL, named as another one",
+            "SELECT m.\"update stock\"(6)".into(),
+            [4, 5],
+        ),
         ("an update", "UPDATE m.unit SET hid = 12 WHERE id = 7".into(), [3, 6]),
     ] {
         sql.run(statement).await;
@@ -68,7 +72,7 @@ async fn an_update_of_a_table_with_partitions_names_its_facilities() {
         ("UPDATE m.unit SET hid = 11", 0),
         ("DO $$ BEGIN UPDATE m.unit SET hid = 3 WHERE id < 4; END $$", 0),
         ("SELECT m.move_in_plpgsql(7)", 1),
-        ("SELECT m.move_in_sql(8)", 1),
+        ("SELECT m.\"update stock\"(8)", 1),
     ] {
         sql.run("BEGIN").await;
         sql.run(statement).await;

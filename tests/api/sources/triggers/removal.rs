@@ -138,3 +138,47 @@ async fn a_role_that_serves_another_installation_is_refused() {
     }
     assert_eq!(definitions(second.database_url()), before);
 }
+
+/// All rights were given by hand, and a service has made the schema: install has nothing to give.
+#[tokio::test]
+async fn removal_says_that_install_gave_no_right_where_it_gave_none() {
+    let (owner, serves, mut sql, role) = of_two_roles().await;
+    sql.run(format!(
+        "CREATE SCHEMA facility_summary AUTHORIZATION {role}; GRANT USAGE ON SCHEMA public TO \
+         {role}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"
+    ))
+    .await;
+    let (_, _serves) = serves.start().await.terminate().await;
+    adopt(&owner, &["install"]).await;
+    let said = adopt(&owner, &["remove"]).await;
+    assert!(said.contains("with the rights that others gave it"), "{said}");
+    assert!(!said.contains("nothing is recorded"), "{said}");
+}
+
+/// Whatever was renamed or moved since, no trigger and no function stays.
+#[tokio::test]
+async fn removal_finds_triggers_whose_schema_or_function_was_moved() {
+    for (statement, is_schema) in [
+        ("ALTER SCHEMA facility_summary RENAME TO fsx", true),
+        (
+            "DO $$ BEGIN EXECUTE (SELECT format('ALTER FUNCTION %s SET SCHEMA public', \
+             p.oid::regprocedure) FROM pg_proc p WHERE p.proname LIKE 'notice\\_%' LIMIT 1); \
+             END $$",
+            false,
+        ),
+    ] {
+        let (owner, _, mut sql, role) = of_two_roles().await;
+        let before = definitions(owner.database_url());
+        adopt(&owner, &["install", "--role", &role]).await;
+        sql.run(statement).await;
+        let said = adopt(&owner, &["remove"]).await;
+        assert!(said.contains("removed: The triggers on mapped tables"), "{said}");
+        let triggers = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'facility\\_summary\\_%'";
+        assert_eq!(sql.number(triggers).await, 0, "{said}");
+        if is_schema {
+            assert!(said.contains("the schema fsx, in which those functions were"), "{said}");
+        } else {
+            assert_eq!(definitions(owner.database_url()), before, "{said}");
+        }
+    }
+}

@@ -126,6 +126,37 @@ fn needs_temporary(error: &sqlx::Error, user: &str) -> StoreError {
     ))
 }
 
+/// The step that makes the record, where nothing had to be granted so far: it says that `install`
+/// has given nothing. An installation that was made before there was a record gets none.
+pub(super) async fn empty_record(
+    connection: &mut PgConnection,
+    parties: &Parties,
+) -> sqlx::Result<Option<Step>> {
+    let (has_record, may_have_watches): (bool, bool) = sqlx::query_as(
+        "SELECT to_regclass($1::text) IS NOT NULL, to_regclass('mapped_watch') IS NOT NULL",
+    )
+    .bind(format!("{}.{RECORD}", quoted(&parties.schema)))
+    .fetch_one(&mut *connection)
+    .await?;
+    let has_watches = may_have_watches
+        && sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM mapped_watch)")
+            .fetch_one(connection)
+            .await?;
+    let sql = format!("{}\n{}{}", as_role(parties), table_of(parties), as_user(parties));
+    let comment = "The record of the rights that were given: none so far.";
+    Ok((!has_record && !has_watches).then(|| Step::new(comment, sql)))
+}
+
+/// The statement that makes the record.
+fn table_of(parties: &Parties) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {}.{RECORD} (home oid NOT NULL, grantee oid NOT NULL, \
+         grantee_name text NOT NULL, space oid NOT NULL, schema_name text NOT NULL, rel oid, tab \
+         text, attnum smallint, col text);",
+        quoted(&parties.schema)
+    )
+}
+
 /// Records what is granted, in one transaction with it. `home` is the table itself: where it is
 /// another one, this was restored from a dump, and the names count instead of the ids.
 fn record(
@@ -141,9 +172,7 @@ fn record(
         wanted.extend(columns.iter().map(|of| format!("({schema}, {name}, {})", literal(of))));
     }
     format!(
-        "{}\nCREATE TABLE IF NOT EXISTS {table} (home oid NOT NULL, grantee oid NOT NULL, \
-         grantee_name text NOT NULL, space oid NOT NULL, schema_name text NOT NULL, rel oid, tab \
-         text, attnum smallint, col text);\nINSERT INTO {table} SELECT \
+        "{}\n{}\nINSERT INTO {table} SELECT \
          {home}::pg_catalog.regclass, r.oid, r.rolname, n.oid, n.nspname, c.oid, c.relname, \
          a.attnum, a.attname FROM (VALUES {wanted}) AS wanted (schema_name, tab, col) JOIN \
          pg_catalog.pg_namespace n ON n.nspname = wanted.schema_name::text JOIN \
@@ -151,6 +180,7 @@ fn record(
          c.relnamespace = n.oid AND c.relname = wanted.tab::text LEFT JOIN \
          pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = wanted.col::text;{}",
         as_role(parties),
+        table_of(parties),
         as_user(parties),
         home = literal(&table),
         role = literal(&parties.role),

@@ -6,14 +6,19 @@ use sqlx::PgConnection;
 use super::{Plan, grants::RECORD, script::Parties};
 use crate::store::{Result, StoreError};
 
-/// Mapped tables with triggers of another installation, and the schema of that one. The name of a
-/// trigger depends on its table alone, so a table can have those of one installation.
+/// Mapped tables, and parts of them, with triggers of another installation, and the schema of that
+/// one. The name of a trigger depends on its table alone, so a table can have those of one
+/// installation.
 const TRIGGERS: &str = "
-    SELECT DISTINCT c.oid::regclass::text, space.nspname::text
-    FROM unnest($1::text[], $2::text[]) AS named (schema_name, tab)
-    JOIN pg_namespace n ON n.nspname = named.schema_name::name
-    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = named.tab::name
-    JOIN pg_trigger t ON t.tgrelid = c.oid
+    WITH RECURSIVE part AS (
+        SELECT c.oid AS rel FROM unnest($1::text[], $2::text[]) AS named (schema_name, tab)
+        JOIN pg_namespace n ON n.nspname = named.schema_name::name
+        JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = named.tab::name
+        UNION
+        SELECT below.inhrelid FROM part JOIN pg_inherits below ON below.inhparent = part.rel
+    )
+    SELECT DISTINCT part.rel::regclass::text, space.nspname::text
+    FROM part JOIN pg_trigger t ON t.tgrelid = part.rel
     JOIN pg_proc p ON p.oid = t.tgfoid
     JOIN pg_namespace space ON space.oid = p.pronamespace
     WHERE starts_with(t.tgname::text, 'facility_summary_'::text)

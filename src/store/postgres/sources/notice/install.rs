@@ -230,7 +230,8 @@ pub async fn install(
     let grants = grants::missing(&mut site.connection, sources, &site.parties).await?;
     site.run(&grants, &mut made).await?;
     site.migrate().await?;
-    let keys: Vec<Step> = site.keys(sources).await?.into_iter().collect();
+    let mut keys: Vec<Step> = site.keys(sources).await?.into_iter().collect();
+    keys.extend(grants::empty_record(&mut site.connection, &site.parties).await?);
     site.run(&keys, &mut made).await?;
     site.plan.calls_functions = calls::are_of_others(&mut site.connection, sources).await?;
     if !site.is_whole().await? {
@@ -265,7 +266,11 @@ pub async fn print(
     let mut steps: Vec<Step> =
         publications.into_iter().map(|words| Step::new(format!("Note: {words}."), "")).collect();
     steps.extend(site.schema().await?);
-    steps.extend(grants::missing(&mut site.connection, sources, &site.parties).await?);
+    let grants = grants::missing(&mut site.connection, sources, &site.parties).await?;
+    match grants.is_empty() {
+        true => steps.extend(grants::empty_record(&mut site.connection, &site.parties).await?),
+        false => steps.extend(grants),
+    }
     let missing = migrate::missing(&mut site.connection, &site.parties.schema).await?;
     if !missing.is_empty() {
         let path = quoted(&site.parties.schema);

@@ -80,6 +80,11 @@ impl Path {
         columns.filter(|(of, _)| of == alias).map(|(_, column)| column).collect()
     }
 
+    /// Whether a step is to the table with this alias.
+    pub fn leads_over(&self, alias: &str) -> bool {
+        self.0.iter().any(|step| step.alias == alias)
+    }
+
     /// Whether there are no steps.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -4,7 +4,8 @@
 //! A trigger joins nothing: it notes the values of the changed row that lead towards the facility.
 //! The drain follows them, in the snapshot that shows the mark. So it does not matter what else
 //! moves meanwhile: each table on the way has triggers, and the change that is nearest to the
-//! facility names the one that the row was in.
+//! facility names the one that the row was in. A time in another table is looked up only where that
+//! table leads to the facility without the changed one; otherwise all days of the facility count.
 
 use std::collections::{BTreeMap, BTreeSet};
 

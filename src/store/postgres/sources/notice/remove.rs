@@ -1,6 +1,8 @@
 //! `adopt remove`: takes away all that the service has made. It is found in the server's catalogue,
 //! so it does not matter what has another name or another schema now.
 
+use std::collections::BTreeSet;
+
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{install::failed, script::Step, taken_back};
@@ -27,7 +29,8 @@ pub struct Removed {
     pub left: Vec<String>,
 }
 
-/// Triggers on tables of other schemas that call a function of ours.
+/// Triggers on tables of other schemas that call a function of ours: one in our schema, or one that
+/// writes into it, wherever it is. `$2`: what stands in the text of such a function.
 const TRIGGERS: &str = "
     SELECT pg_catalog.concat_ws(' '::text, 'DROP TRIGGER'::text, quote_ident(t.tgname::text),
                                 'ON'::text, t.tgrelid::regclass::text)
@@ -35,9 +38,23 @@ const TRIGGERS: &str = "
     JOIN pg_proc p ON p.oid = t.tgfoid
     JOIN pg_namespace space ON space.oid = p.pronamespace
     JOIN pg_class c ON c.oid = t.tgrelid
-    WHERE space.nspname = $1::text::name AND c.relnamespace <> space.oid
-      AND starts_with(p.proname::text, 'notice_'::text) AND t.tgparentid = 0::oid
+    WHERE t.tgparentid = 0::oid AND NOT t.tgisinternal
+      AND (space.nspname = $1::text::name AND c.relnamespace <> space.oid
+               AND starts_with(p.proname::text, 'notice_'::text)
+           OR starts_with(t.tgname::text, 'facility_summary_'::text)
+              AND pg_catalog.strpos(p.prosrc, $2::text) > 0::integer)
     ORDER BY t.tgrelid, t.tgname";
+
+/// Functions of these triggers that are in another schema now, with that schema.
+const FUNCTIONS: &str = "
+    SELECT pg_catalog.concat_ws(' '::text, 'DROP FUNCTION'::text, p.oid::regprocedure::text),
+           space.nspname::text
+    FROM pg_proc p JOIN pg_namespace space ON space.oid = p.pronamespace
+    WHERE space.nspname <> $1::text::name AND p.prorettype = 'trigger'::regtype::oid
+      AND pg_catalog.strpos(p.prosrc, $2::text) > 0::integer
+      AND EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgfoid = p.oid
+                     AND starts_with(t.tgname::text, 'facility_summary_'::text))
+    ORDER BY 1";
 
 /// Objects in the schema that are not ours, and those elsewhere that need one of ours.
 const OTHERS: &str = "
@@ -139,10 +156,24 @@ async fn steps(connection: &mut PgConnection, schema: &str) -> Result<(Vec<Step>
         "Waits for nobody's transaction longer than this.",
         "SET LOCAL lock_timeout = '2s';",
     )];
-    let (mut left, Some(role)) = (Vec::new(), role) else { return Ok((steps, vec![])) };
+    let mut left = Vec::new();
+    let text = format!("INTO {}.spare_marks", quoted(schema));
     let triggers: Vec<String> =
-        sqlx::query_scalar(TRIGGERS).bind(schema).fetch_all(&mut *connection).await?;
+        sqlx::query_scalar(TRIGGERS).bind(schema).bind(&text).fetch_all(&mut *connection).await?;
+    let moved: Vec<(String, String)> =
+        sqlx::query_as(FUNCTIONS).bind(schema).bind(&text).fetch_all(&mut *connection).await?;
     add(&mut steps, "The triggers on mapped tables.", &triggers);
+    let (functions, spaces): (Vec<String>, BTreeSet<String>) = moved.into_iter().unzip();
+    add(&mut steps, "Their functions, which are in another schema now.", &functions);
+    let Some(role) = role else {
+        left.extend(spaces.iter().map(|space| {
+            format!(
+                "the schema {space}, in which those functions were: where it is the service's own \
+                 under another name, run adopt remove with database.schema = {space:?}"
+            )
+        }));
+        return Ok((steps, left));
+    };
     let given = taken_back::rights(&mut *connection, schema, &role).await?;
     add(&mut steps, "The rights that were given to the role that serves.", &given.ours);
     if role != user && !role.starts_with("pg_") {

@@ -58,7 +58,9 @@ pub(super) fn named(columns: usize) -> String {
 /// What an update of a table with partitions does. Rows that MERGE moves between them are in no
 /// transition table, and its trigger is that of an update: every facility counts, unless it is sure
 /// that the statement is another one. Its text is that of the client, or the first line of the
-/// frame below this function's; EXECUTE, and functions in SQL, do not show it.
+/// frame below this function's; EXECUTE, and functions in SQL, do not show it: the frame of such a
+/// function has its name, which may be any. (In another language of messages every frame counts as
+/// one of those.)
 ///
 /// (No backslash: a session may take it for an escape.)
 pub(super) fn unless_merged(update: &str, all: &str) -> String {
@@ -67,10 +69,12 @@ pub(super) fn unless_merged(update: &str, all: &str) -> String {
     let next = "pg_catalog.strpos(calls, pg_catalog.chr(10))";
     let outer = format!("pg_catalog.substr(calls, {next})");
     let frame = "pg_catalog.split_part(calls, pg_catalog.chr(10), 2)";
+    let is_statement = format!("pg_catalog.starts_with({frame}, 'SQL statement \"')");
     format!(
         "
             GET DIAGNOSTICS calls = PG_CONTEXT;
-            IF coalesce(CASE WHEN {next} {EQ} 0 THEN {} ELSE {} OR NOT {} END, true) THEN{all}
+            IF coalesce(CASE WHEN {next} {EQ} 0 THEN {} ELSE {} OR NOT ({} AND \
+         {is_statement}) END, true) THEN{all}
             ELSE{update}
             END IF;",
         is("pg_catalog.current_query()", "(merge|execute)"),

@@ -45,6 +45,9 @@ struct Part {
     is_partitioned: bool,
     /// It gets its row trigger from the table of which it is a partition.
     is_partition: bool,
+    /// This one, or another part of the table, is also a part of a table that is not watched here.
+    /// Statements that name that one fire row triggers only.
+    is_below: bool,
     /// The role that owns it.
     owner: String,
 }
@@ -61,6 +64,8 @@ const PARTS: &str = "
     SELECT space.nspname::text AS schema, c.relname::text AS name,
            c.relkind = 'p'::\"char\" AS is_partitioned,
            c.relispartition AND min(part.depth) > 0 AS is_partition,
+           EXISTS (SELECT 1 FROM pg_inherits above WHERE above.inhrelid IN (SELECT rel FROM part)
+                     AND above.inhparent NOT IN (SELECT rel FROM part)) AS is_below,
            pg_get_userbyid(c.relowner)::text AS owner
     FROM part JOIN pg_class c ON c.oid = part.rel JOIN pg_namespace space
         ON space.oid = c.relnamespace
@@ -208,7 +213,7 @@ fn of_part(root: &TableName, part: &Part, parties: &Parties) -> String {
         // The server copies it to partitions, also to those that are attached later.
         sql += &make("row", &format!("INSERT OR UPDATE OR DELETE ON {table} FOR EACH ROW"));
     }
-    let row = if part.is_partitioned { "ALWAYS" } else { "REPLICA" };
+    let row = if part.is_partitioned || part.is_below { "ALWAYS" } else { "REPLICA" };
     sql + &format!(
         "ALTER TABLE ONLY {table} ENABLE TRIGGER facility_summary_insert_{suffix}, ENABLE TRIGGER \
          facility_summary_update_{suffix}, ENABLE TRIGGER facility_summary_delete_{suffix}, ENABLE \

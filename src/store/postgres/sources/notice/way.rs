@@ -1,6 +1,6 @@
 //! How what is noted of a changed row of one table leads to facilities.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlparser::ast::Expr;
 
@@ -76,7 +76,15 @@ impl Way {
         let begin = Begin { list, parsed, tables, from, noted };
         // Where the time is of another table that the way can lead to, it is looked up there.
         let at_alias = at.and_then(|(at, _)| parsed.uses(at).only_alias().map(str::to_owned));
-        let with_at = at_alias.filter(|_| begin.noted.is_none());
+        // Not where that table leads to the facility through this one: a change here and one of the
+        // time, both before the mark is followed, would lead to a pair that no row had. Such a mark
+        // has no time, and so is of every day of the facility.
+        let is_between = |of: &String| {
+            *of != from.alias
+                && Path::find(parsed, tables, of, &BTreeSet::from([target]))
+                    .is_some_and(|path| target == from.alias || path.leads_over(&from.alias))
+        };
+        let with_at = at_alias.filter(|of| begin.noted.is_none() && !is_between(of));
         let with_at = with_at.and_then(|of| find(&[target, &of]));
         if let Some(Ok(way)) = with_at.map(|path| begin.way(&path, target, at)) {
             return Ok(way);

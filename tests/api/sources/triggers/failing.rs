@@ -1,0 +1,191 @@
+//! Rows on which an expression of the mapping fails: the days that have them stand still, are
+//! named, and keep nobody else waiting.
+
+use serde_json::Value;
+
+use super::{beside, is_noticed};
+use crate::{
+    sources::{run, today_of},
+    steps::{Scrape, age, get, read},
+    support::{Service, outside::Outside, wait_until},
+};
+
+const MAPPING: &str = r#"
+[sources.facilities]
+from = "public.clinic c"
+key = "c.no"
+name = "c.label"
+timezone = "'UTC'"
+
+[[sources.stock]]
+from = "public.unit u"
+facility = "u.clinic"
+quantity = "u.total / u.packs"
+
+[[sources.deliveries]]
+from = "public.delivery d"
+facility = "d.clinic"
+quantity = "d.units"
+at = "d.day"
+at_as = "date"
+where = "10 / d.share > 0"
+"#;
+
+const TABLES: &str = "
+    CREATE TABLE public.clinic (no integer PRIMARY KEY, label text);
+    CREATE TABLE public.unit (id integer PRIMARY KEY, clinic integer, total integer,
+        packs integer NOT NULL DEFAULT 1);
+    CREATE TABLE public.delivery (id integer PRIMARY KEY, clinic integer, units integer, day date,
+        share integer NOT NULL DEFAULT 1);
+    INSERT INTO public.clinic SELECT n, concat('Clinic ', n) FROM generate_series(1, 9) AS n;
+    INSERT INTO public.unit SELECT n, n, 10 * n FROM generate_series(1, 9) AS n;";
+
+/// Today's stock, or deliveries, and the age, for readers who take old figures.
+async fn today(service: &Service, key: &str, figure: &str) -> (Value, i64) {
+    let answer = read(service, &today_of(service, key).await, "").await;
+    assert_eq!(answer.status(), 200);
+    let age = age(&answer);
+    let body: Value = answer.json().await.expect("JSON");
+    (body[figure].clone(), age)
+}
+
+async fn has(service: &Service, key: &str, figure: &str, value: i64) {
+    wait_until(&format!("{figure} of clinic {key} is {value}"), async || {
+        today(service, key, figure).await.0 == value
+    })
+    .await;
+}
+
+/// What readiness says of days that cannot be counted.
+async fn said(service: &Service) -> Option<String> {
+    let ready = get(service, "/health/ready").await;
+    let all = ready["dependencies"].as_array().expect("a list");
+    let days = all.iter().find(|one| one["name"] == "source_days")?;
+    Some(days["remedy"].as_str().expect("words").to_owned())
+}
+
+/// Waits until everything is proven again: a write that was made now shows, and is recent.
+async fn goes_on(service: &Service, sql: &mut Outside, key: &str, total: i64) {
+    sql.run(format!("UPDATE public.unit SET total = {total} WHERE id = {key}")).await;
+    has(service, key, "total_stock", total).await;
+    wait_until("the watermark goes on", async || {
+        let ready = get(service, "/health/ready").await;
+        ready["watermark_age_seconds"].as_f64().is_some_and(|age| age < 2.0)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_that_fails_stops_its_own_day_only() {
+    let (service, mut sql, _) = beside(MAPPING, TABLES).await;
+    has(&service, "1", "total_stock", 10).await;
+    get(&service, "/v1/summaries/today").await;
+    sql.run("UPDATE public.unit SET packs = 0 WHERE id = 1").await;
+    wait_until("it is named", async || said(&service).await.is_some()).await;
+    let words = said(&service).await.expect("it is named");
+    for part in ["1 days of 1 facilities", "(key 1)", "sources.stock[0]: division by zero"] {
+        assert!(words.contains(part), "{words}");
+    }
+    goes_on(&service, &mut sql, "2", 21).await;
+    // The figures stay as they were, and say how old they are.
+    wait_until("its age grows, and that of others does not", async || {
+        let ((stock, old), (_, young)) =
+            (today(&service, "1", "total_stock").await, today(&service, "2", "total_stock").await);
+        assert_eq!(stock, 10);
+        old >= 3 && young <= 1
+    })
+    .await;
+    let path = today_of(&service, "1").await;
+    assert_eq!(read(&service, &path, "no-cache").await.status(), 503);
+    // Lists go on without its figures, for every reader.
+    for directives in ["", "max-age=1", "no-cache"] {
+        let list = read(&service, "/v1/summaries/today?sort=name", directives).await;
+        assert_eq!(list.status(), 200, "{directives}");
+        assert!(age(&list) <= 1, "{directives}");
+        let list: Value = list.json().await.expect("JSON");
+        let stocks: Vec<&Value> = list["items"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|one| &one["total_stock"])
+            .collect();
+        assert_eq!(stocks[0], &Value::Null, "{list}");
+        assert_eq!(stocks[1..3], [21, 30], "{list}");
+    }
+    assert_eq!(Scrape::of(&service).await.sum("source_failing_days", &[]), 1.0);
+    let audited = run(service.launch(), &["audit"]).await;
+    assert_eq!(audited.code, Some(1), "{}", audited.output);
+    for part in ["(key 1)", "sources.stock[0]: division by zero", "1 day cannot be counted"] {
+        assert!(audited.output.contains(part), "{}", audited.output);
+    }
+    let checked = run(service.launch(), &["adopt", "check"]).await;
+    for part in ["division by zero", "on a row of the facility 1, for one"] {
+        assert!(checked.output.contains(part), "{}", checked.output);
+    }
+    // More writes to it, and to everybody, stop nobody either.
+    sql.run("INSERT INTO public.unit VALUES (100, 1, 5, 1); ANALYZE public.unit").await;
+    sql.run(
+        "BEGIN; CREATE TEMP TABLE kept AS SELECT * FROM public.unit; TRUNCATE public.unit; \
+             INSERT INTO public.unit SELECT * FROM kept; COMMIT",
+    )
+    .await;
+    goes_on(&service, &mut sql, "3", 31).await;
+    assert_eq!(today(&service, "1", "total_stock").await.0, 10);
+    sql.run("UPDATE public.unit SET packs = 2 WHERE id = 1").await;
+    has(&service, "1", "total_stock", 10).await;
+    has(&service, "1", "total_stock", 10 / 2 + 5).await;
+    wait_until("nothing is named any more", async || said(&service).await.is_none()).await;
+    let list = get(&service, "/v1/summaries/today?sort=name").await;
+    assert_eq!(list["items"][0]["total_stock"], 10, "{list}");
+    wait_until("its age does not grow", async || today(&service, "1", "total_stock").await.1 <= 1)
+        .await;
+    is_noticed(&service).await;
+}
+
+/// The times of its rows cannot be told either, so no day without a row counts as empty.
+#[tokio::test]
+async fn a_facility_whose_days_cannot_be_told_has_no_empty_day() {
+    let (service, mut sql, _) = beside(MAPPING, TABLES).await;
+    let path = |today: &str| today.replace("today", "2020-01-01");
+    let (one, two) = (path(&today_of(&service, "1").await), path(&today_of(&service, "2").await));
+    assert_eq!(get(&service, &one).await["total_transferred"], 0);
+    // Of TRUNCATE no time is noted.
+    sql.run(
+        "BEGIN; TRUNCATE public.delivery; INSERT INTO public.delivery VALUES (1, 1, 5, \
+         '2020-01-01', 0); COMMIT",
+    )
+    .await;
+    wait_until("it is named", async || {
+        said(&service).await.is_some_and(|words| words.contains("all days: the times of its rows"))
+    })
+    .await;
+    wait_until("its days are not known", async || read(&service, &one, "").await.status() == 503)
+        .await;
+    assert_eq!(get(&service, &two).await["total_transferred"], 0);
+    goes_on(&service, &mut sql, "2", 21).await;
+    sql.run("UPDATE public.delivery SET share = 1").await;
+    wait_until("its days are known", async || {
+        let answer = read(&service, &one, "").await;
+        answer.status() == 200
+            && answer.json::<Value>().await.expect("JSON")["total_transferred"] == 5
+    })
+    .await;
+    wait_until("nothing is named any more", async || said(&service).await.is_none()).await;
+}
+
+/// A date beyond every timestamp lies on no day that an answer can name.
+#[tokio::test]
+async fn a_date_beyond_every_timestamp_stops_nobody() {
+    let (service, mut sql, _) = beside(MAPPING, TABLES).await;
+    sql.run(
+        "INSERT INTO public.delivery VALUES (1, 1, 5, '300000-01-01'), (2, 1, 7, current_date)",
+    )
+    .await;
+    has(&service, "1", "total_transferred", 7).await;
+    goes_on(&service, &mut sql, "1", 11).await;
+    assert_eq!(said(&service).await, None);
+    for command in [&["rebuild", "--all"][..], &["audit"], &["adopt", "check"]] {
+        let exited = run(service.launch(), command).await;
+        assert_eq!(exited.code, Some(0), "{command:?}: {}", exited.output);
+    }
+}
