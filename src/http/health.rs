@@ -312,7 +312,7 @@ fn failing_days(app: &AppState) -> Option<Dependency> {
         failing.days, failing.facilities
     );
     let days = Dependency::named("source_days", Some("cannot_be_counted"));
-    (failing.days > 0).then(|| Dependency { remedy: Some(remedy), ..days })
+    (failing.days > 0).then_some(Dependency { remedy: Some(remedy), ..days })
 }
 
 /// How many facilities have a zone that does not exist, and the first of them by name.
