@@ -53,6 +53,7 @@ enum Header {
     Allow(&'static str),
     RetryAfterSeconds(u32),
     Authenticate(&'static str),
+    Upgrade(&'static str),
 }
 
 /// One fault in a request.
@@ -121,6 +122,12 @@ impl Problem {
             format!("This resource answers {allow} only."),
         );
         Problem { header: Some(Header::Allow(allow)), ..problem }
+    }
+
+    /// 426 with an `Upgrade` header: the protocol that the resource has.
+    pub fn upgrade_required(protocol: &'static str, detail: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::UPGRADE_REQUIRED, detail);
+        Problem { header: Some(Header::Upgrade(protocol)), ..problem }
     }
 
     /// 408: the request took too long to arrive.
@@ -296,6 +303,9 @@ impl ResponseError for Problem {
             Some(Header::RetryAfterSeconds(seconds)) => {
                 response.insert_header((header::RETRY_AFTER, seconds))
             }
+            Some(Header::Upgrade(protocol)) => response
+                .insert_header((header::UPGRADE, protocol))
+                .insert_header((header::CONNECTION, "upgrade")),
             Some(Header::Authenticate(challenge)) => {
                 response.insert_header((header::WWW_AUTHENTICATE, challenge))
             }

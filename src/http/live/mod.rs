@@ -214,9 +214,7 @@ fn no_handshake(error: &ws::HandshakeError) -> Problem {
     );
     match error {
         ws::HandshakeError::GetMethodRequired => Problem::method_not_allowed("GET"),
-        ws::HandshakeError::NoWebsocketUpgrade => {
-            Problem::new(StatusCode::UPGRADE_REQUIRED, detail)
-        }
+        ws::HandshakeError::NoWebsocketUpgrade => Problem::upgrade_required("websocket", detail),
         _ => Problem::bad_request(detail),
     }
 }

@@ -227,6 +227,7 @@ async fn a_request_that_is_no_handshake_is_refused_with_what_would_be_right() {
     let service = Service::on_sqlite().start().await;
     let answer = service.get("/v1/live").await;
     assert_eq!(answer.status(), 426);
+    assert_eq!(answer.headers()["upgrade"], "websocket");
     assert!(Live::try_connect(&service, &[("sec-websocket-protocol", "chat")]).await.is_err());
     assert!(
         Live::try_connect(&service, &[("sec-websocket-protocol", "facility-summary.v1")])
