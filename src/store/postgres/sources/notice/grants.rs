@@ -147,13 +147,14 @@ pub(super) async fn empty_record(
     Ok((!has_record && !has_watches).then(|| Step::new(comment, sql)))
 }
 
-/// The statement that makes the record.
+/// The statements that make the record. A publication of all tables lets nothing be deleted from a
+/// table whose rows have no identity.
 fn table_of(parties: &Parties) -> String {
+    let table = format!("{}.{RECORD}", quoted(&parties.schema));
     format!(
-        "CREATE TABLE IF NOT EXISTS {}.{RECORD} (home oid NOT NULL, grantee oid NOT NULL, \
+        "CREATE TABLE IF NOT EXISTS {table} (home oid NOT NULL, grantee oid NOT NULL, \
          grantee_name text NOT NULL, space oid NOT NULL, schema_name text NOT NULL, rel oid, tab \
-         text, attnum smallint, col text);",
-        quoted(&parties.schema)
+         text, attnum smallint, col text);\nALTER TABLE {table} REPLICA IDENTITY FULL;"
     )
 }
 
