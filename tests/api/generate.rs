@@ -146,8 +146,8 @@ const LARGE: [&str; 5] =
 const FACILITIES: usize = 400;
 
 /// The first listing of today of all facilities, from a service that has just become ready. The
-/// request does not wait for days that are not verified: there would be thousands. No figure is older
-/// than the data, of which the first was `begun` then.
+/// request does not wait for days that are not verified: there would be thousands. No figure is
+/// older than the data, of which the first was `begun` then.
 async fn first_listing(launch: Launch, begun: Instant) -> Service {
     let service =
         launch.env("FACILITY_SUMMARY__FRESHNESS__REFRESH_TIMEOUT_MS", 1_000).start().await;
