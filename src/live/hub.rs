@@ -183,13 +183,6 @@ impl Hub {
         self.replay().since(at)
     }
 
-    /// How many clients follow a facility, on this server.
-    pub fn viewers(&self, facility: Uuid) -> usize {
-        let mut viewers = 0;
-        self.each_inbox(|inbox| viewers += inbox.viewers(facility));
-        viewers
-    }
-
     /// Takes a client, or says why not.
     ///
     /// # Errors

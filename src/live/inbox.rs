@@ -73,12 +73,6 @@ impl Inbox {
         waiting.follow_all
     }
 
-    /// How many clients of the shard follow this facility, those of all facilities included.
-    pub fn viewers(&self, facility: Uuid) -> usize {
-        let waiting = self.waiting();
-        waiting.followed.get(&facility).copied().unwrap_or(0) + waiting.follow_all
-    }
-
     /// A state, if the shard follows it. It takes the place of an older one. Returns whether one
     /// was replaced that nobody has seen.
     pub fn push(&self, key: &Key, pushed: &Arc<Pushed>) -> bool {
