@@ -67,7 +67,7 @@ function request()
 end
 LUA
     quiet=$(access_wrk "$service_pid" "$address" "$3" "$1")
-    TOKEN=$token start "$folder/flood.out" env TOKEN="$token" wrk -t1 -c4 "-d$(($3 + 2))s" -s "$folder/flood.lua" "http://$address"
+    TOKEN=$token start "$folder/flood.out" chrt --idle 0 env TOKEN="$token" wrk -t1 -c4 "-d$(($3 + 2))s" -s "$folder/flood.lua" "http://$address"
     local flood=$started
     sleep 1
     flooded=$(access_wrk "$service_pid" "$address" "$3" "$1")
@@ -75,15 +75,16 @@ LUA
     row "hot read beside a flood of unknown tokens, p99" "" "${flooded% *} us" "${quiet% *} us without it; $(awk '/Requests\/sec/ { print $2 }' "$folder/flood.out") unknown tokens/s on the same processors"
 }
 
-# The same client asks in turn for a facility of others and for one that does not exist.
+# The same client asks in turn for a facility of others and for one that does not exist, each time another.
 measure_access_refusals() { # URL SECRET
-    local facility viewer
-    facility=$(head -1 "$folder/access.paths")
+    local viewer
     viewer=$(FACILITY_SUMMARY__AUTH__SECRET=$2 "$service" token mint --role viewer --facility 00000000-0000-4000-8000-000000000001 --ttl 1d 2>/dev/null)
-    python3 - "$address" "$viewer" "$facility" >"$folder/refusals" <<'PYTHON'
+    python3 - "$address" "$viewer" "$folder/access.paths" >"$folder/refusals" <<'PYTHON'
 import http.client, math, sys, time, uuid
-address, token, path = sys.argv[1:]
-parts = path.split("/")
+address, token, paths = sys.argv[1:]
+parts = open(paths).readline().strip().split("/")
+ids = {True: sorted({line.split("/")[3] for line in open(paths)})}
+ids[False] = [str(uuid.uuid4()) for _ in ids[True]]
 host, port = address.rsplit(":", 1)
 connection = http.client.HTTPConnection(host, int(port))
 headers = {"Authorization": f"Bearer {token}"}
@@ -99,11 +100,11 @@ def ask(facility):
     return took / 1000
 
 times = {True: [], False: []}
-for _ in range(200):
-    ask(parts[3])
+for nth in range(200):
+    ask(ids[nth % 2 == 0][nth % len(ids[True])])
 for round in range(1000):
     for exists in ([True, False] if round % 2 else [False, True]):
-        times[exists].append(ask(parts[3] if exists else str(uuid.uuid4())))
+        times[exists].append(ask(ids[exists][round % len(ids[exists])]))
 ranked = sorted((took, exists) for exists in times for took in times[exists])
 ranks = sum(rank for rank, (_, exists) in enumerate(ranked, 1) if exists)
 n = len(times[True])

@@ -3,6 +3,8 @@
 # trusted proxy, which is this machine: the flood names another address. And what a refused request costs.
 #
 # As in `tails`, the reader stands for users on other machines, and must not wait for a core on this one.
+# The client that floods stands for another machine, too, and takes only what the service leaves of this
+# one: otherwise the service waits for that client, and not for its requests.
 
 need_flood() { require wrk; }
 
@@ -41,7 +43,7 @@ measure_flood() {
 
 # flood SECONDS: reads from another address, as many as go.
 flood() {
-    PATHS=$folder/paths wrk -t1 -c32 "-d$1s" -H "X-Forwarded-For: 192.0.2.1" -s load-tests/bench/paths.lua "http://$address" >"$folder/flood.out"
+    PATHS=$folder/paths chrt --idle 0 wrk -t1 -c32 "-d$1s" -H "X-Forwarded-For: 192.0.2.1" -s load-tests/bench/paths.lua "http://$address" >"$folder/flood.out"
     awk '/Requests\/sec/ { print $2 }' "$folder/flood.out" >>"$folder/flood.rates"
 }
 flood_figure() { awk -v state="$1" '$1 == state' "$folder/flood" | sed "s/.* $2=\([^ ]*\).*/\1/"; } # STATE NAME

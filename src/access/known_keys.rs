@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, str::FromStr};
 
-use subtle::ConstantTimeEq;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use uuid::Uuid;
 
 use super::api_keys;
@@ -73,7 +73,7 @@ impl KnownKeys {
 impl KnownKey {
     /// Whether this is the key, and not only its id.
     pub fn is(&self, text: &str) -> bool {
-        api_keys::hash(text).as_slice().ct_eq(&self.hash).into()
+        verify_slices_are_equal(&api_keys::hash(text), &self.hash).is_ok()
     }
 }
 

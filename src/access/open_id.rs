@@ -7,6 +7,7 @@ mod client;
 
 use std::sync::Arc;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
@@ -15,7 +16,6 @@ use rand::Rng;
 use reqwest::Url;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
 use super::{
@@ -163,8 +163,8 @@ impl OpenId {
             .and_then(read_cookie)
             .ok_or(Fault::NotBegun("its cookie is missing, or older than ten minutes"))?;
         let state = answer.state.as_deref().unwrap_or_default();
-        let is_ours: bool = state.as_bytes().ct_eq(derived("state", &secret).as_bytes()).into();
-        if !is_ours {
+        let right = derived("state", &secret);
+        if verify_slices_are_equal(state.as_bytes(), right.as_bytes()).is_err() {
             return Err(Fault::NotBegun("its state is another"));
         }
         let client = self.client(Some(&issuer))?;

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use subtle::ConstantTimeEq;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::SignedIn;
@@ -44,8 +44,8 @@ impl Remembered {
         let place = self.place(credential);
         let shard = self.shard(place).read().unwrap_or_else(PoisonError::into_inner);
         let verified = shard.get(&place)?;
-        let is_same: bool = verified.credential.as_bytes().ct_eq(credential.as_bytes()).into();
-        is_same.then(|| verified.who.clone())
+        verify_slices_are_equal(verified.credential.as_bytes(), credential.as_bytes()).ok()?;
+        Some(verified.who.clone())
     }
 
     /// Remembers a verified credential. In a full shard it takes the place of another one.

@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use super::api_keys;
@@ -94,7 +94,7 @@ impl KnownSession {
 
 /// Whether this is the session of the row, and not only its id.
 pub fn is(row: &SessionRow, text: &str) -> bool {
-    api_keys::hash(text).as_slice().ct_eq(&row.hash).into()
+    verify_slices_are_equal(&api_keys::hash(text), &row.hash).is_ok()
 }
 
 /// Facilities as a session stores them.

@@ -1,8 +1,8 @@
 //! Tokens of a provider for a client, and not for our interface: the ID token of a sign-in, and the
 //! logout token by which it ends one (OpenID Connect Core and Back-Channel Logout 1.0).
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use serde_json::{Map, Value};
-use subtle::ConstantTimeEq;
 
 use super::{
     Refusal, Tokens,
@@ -67,8 +67,7 @@ impl Tokens {
         let (issuer, _) = self.of_client(&read, of, &["jwt"], now_ms).await?;
         let claims = &read.claims;
         let sent = claims.get("nonce").and_then(Value::as_str).unwrap_or_default();
-        let is_ours: bool = sent.as_bytes().ct_eq(nonce.as_bytes()).into();
-        if !is_ours {
+        if verify_slices_are_equal(sent.as_bytes(), nonce.as_bytes()).is_err() {
             return Err(claim(claims, "nonce", "that of this sign-in"));
         }
         if claims.get("azp").is_some_and(|party| party.as_str() != Some(of.client)) {
