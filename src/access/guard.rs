@@ -30,7 +30,7 @@ use crate::{
     directory::Directory,
     domain::access::Principal,
     metrics::Metrics,
-    store::{self, Store},
+    store::{self, Store, access::AccessVersion},
 };
 
 /// Somebody whose credential was verified.
@@ -134,8 +134,6 @@ pub struct Guard {
     tokens: Arc<Tokens>,
     keys: ArcSwap<KnownKeys>,
     denials: ArcSwap<KnownDenials>,
-    /// The access version of `keys` and `denials`; less than any where they were not read yet.
-    version: AtomicI64,
     last_look: tokio::sync::Mutex<Look>,
     /// The places of those that wait for a look for a key.
     waiting_for_keys: Arc<Semaphore>,
@@ -164,6 +162,8 @@ struct Look {
     began: Option<Instant>,
     /// The database answered.
     has_found: bool,
+    /// The access version of the keys and denials in memory; `None` where they were not read yet.
+    version: Option<AccessVersion>,
 }
 
 impl Guard {
@@ -184,7 +184,6 @@ impl Guard {
             remembered: Remembered::new(REMEMBERED),
             keys: ArcSwap::default(),
             denials: ArcSwap::default(),
-            version: AtomicI64::new(i64::MIN),
             last_look: tokio::sync::Mutex::default(),
             waiting_for_keys: Arc::new(Semaphore::new(WAITING)),
             metrics,
@@ -297,11 +296,10 @@ impl Guard {
     }
 
     async fn look(&self, last: &mut Look) -> store::Result<()> {
-        *last = Look { began: Some(Instant::now()), has_found: false };
+        (last.began, last.has_found) = (Some(Instant::now()), false);
         let version = self.store.access_version().await?;
-        let known = self.version.load(Ordering::Acquire);
-        if version != known {
-            let ended = self.read_ended(known, version).await?;
+        if last.version.as_ref() != Some(&version) {
+            let ended = self.read_ended(last.version.as_ref(), &version).await?;
             // Most changes are ends of sessions, for which no other table is read.
             if !ended.as_ref().is_some_and(|ended| ended.is_all) {
                 self.read_keys().await?;
@@ -309,7 +307,7 @@ impl Guard {
             }
             self.has_users.store(self.store.has_users().await?, Ordering::Release);
             self.forget_ended(ended.as_ref());
-            self.version.store(version, Ordering::Release);
+            last.version = Some(version);
         }
         last.has_found = true;
         Ok(())

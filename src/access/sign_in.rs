@@ -13,6 +13,7 @@ use super::{
     accounts::{self, AccountWish},
     api_keys,
     audit::{Actor, log},
+    denials::TokenName,
     passwords::{Busy, Passwords},
     sessions::{self, NewSession},
     slow_down::{self, Attempt, SlowDown},
@@ -48,6 +49,8 @@ pub enum Refused {
     /// The name or the password is wrong, or the account is disabled: nobody learns which. Or the
     /// code is none.
     Wrong,
+    /// The tokens of this person are denied.
+    Denied,
     /// Too many failures: after these seconds there may be another try.
     TooFast(u32),
     /// Too many passwords wait to be verified.
@@ -71,7 +74,7 @@ impl From<Busy> for Refused {
 impl Refused {
     fn outcome(&self) -> &'static str {
         match self {
-            Refused::Wrong => "refused",
+            Refused::Wrong | Refused::Denied => "refused",
             Refused::TooFast(_) => "slowed_down",
             Refused::Busy | Refused::Store(_) => "unavailable",
         }
@@ -201,8 +204,13 @@ impl SignIn {
     /// Begins a session of somebody whom a provider has named.
     ///
     /// # Errors
-    /// The database does not answer.
+    /// The tokens of this person are denied, or the database does not answer.
     pub async fn by_provider(&self, named: Named, origin: &Origin) -> Result<Begun, Refused> {
+        let (issuer, subject) = (named.issuer.clone(), named.subject.clone());
+        if self.guard.denies(&TokenName { issuer, subject, token_id: None }) {
+            self.count("provider", &Err(Refused::Denied), origin);
+            return Err(Refused::Denied);
+        }
         let row = SessionRow {
             principal: named.principal.id.clone(),
             name: named.principal.name.clone(),

@@ -67,10 +67,11 @@ impl SlowDown {
     /// There were too many failures; after these seconds there may be another attempt.
     pub fn attempt(&self, account: &str, address: IpAddr) -> Result<Attempt, u32> {
         let (now, address) = (Instant::now(), network(address));
-        let of_address = self.addresses.get_with(address, || new(ADDRESS, now));
-        take(&of_address, ADDRESS, now)?;
         let pair = self.pairs.get_with((account.to_owned(), address), || new(PAIR, now));
         take(&pair, PAIR, now)?;
+        // What is refused already takes nothing from the others at the address.
+        let of_address = self.addresses.get_with(address, || new(ADDRESS, now));
+        take(&of_address, ADDRESS, now).inspect_err(|_| give(&pair, PAIR, 1.0))?;
         let of_account = self.accounts.get_with(account.to_owned(), || new(ACCOUNT, now));
         let waits = take(&of_account, ACCOUNT, now).is_err();
         Ok(Attempt { address: of_address, pair, account: of_account, waits })
@@ -135,6 +136,15 @@ mod tests {
         assert!((1..=12).contains(&seconds), "{seconds}");
         assert!(slow.attempt("ben", ip("192.0.2.1")).is_ok(), "another account");
         assert!(slow.attempt("anna", ip("192.0.2.2")).is_ok(), "another address");
+    }
+
+    #[test]
+    fn what_is_refused_takes_nothing_from_others_at_the_address() {
+        let slow = SlowDown::default();
+        let refused = (0..100).filter(|_| slow.attempt("anna", ip("192.0.2.1")).is_err());
+        assert_eq!(refused.count(), 100 - PAIR.free as usize);
+        let others = (0..100).filter(|n| slow.attempt(&n.to_string(), ip("192.0.2.1")).is_ok());
+        assert_eq!(others.count(), (ADDRESS.free - PAIR.free) as usize);
     }
 
     #[test]

@@ -216,6 +216,10 @@ async fn signed_in(
 pub(super) fn problem(refused: Refused, wrong: &str) -> Problem {
     match refused {
         Refused::Wrong => Problem::unauthorized(wrong, "Session realm=\"facility-summary\""),
+        Refused::Denied => Problem::forbidden(
+            "Your access is denied here, although the provider has signed you in. An administrator \
+             of this service can allow it again.",
+        ),
         Refused::TooFast(seconds) => Problem::too_many_requests(
             "There were too many failures from this address; wait before the next try.",
             seconds,

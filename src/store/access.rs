@@ -124,13 +124,35 @@ pub struct AuditEntry {
     pub address: Option<String>,
 }
 
+/// Which changes of keys, accounts, denials and sessions a database has seen: their number, and marks
+/// of the last ones. Where a backup was restored, the number may be the same after other changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccessVersion {
+    /// Rises by one with each change.
+    pub number: i64,
+    /// The random marks of the last changes, the newest first, 16 characters each.
+    pub marks: String,
+}
+
+impl AccessVersion {
+    /// Whether the changes of `known` are among these. False where a backup was restored since
+    /// then, and where more changes followed than there are marks.
+    pub fn follows(&self, known: &AccessVersion) -> bool {
+        const MARK: usize = 16;
+        let later = usize::try_from(self.number.saturating_sub(known.number)).ok();
+        let at = later.and_then(|later| later.checked_mul(MARK)).unwrap_or(usize::MAX);
+        let mark = self.marks.get(at..at.saturating_add(MARK));
+        mark.is_some() && mark == known.marks.get(..MARK)
+    }
+}
+
 /// Keys, denials and the audit log. What changes a key or a denial raises the access version, and
 /// is noted in the audit log, all in one transaction.
 #[async_trait]
 pub trait AccessStore {
-    /// Rises with each change of keys, accounts and denials, and each session that is ended. Every
-    /// server looks at it each half second.
-    async fn access_version(&self) -> Result<i64>;
+    /// Changes with each change of keys, accounts and denials, and each session that is ended.
+    /// Every server looks at it each half second.
+    async fn access_version(&self) -> Result<AccessVersion>;
     /// All keys, also those that have ended. The newest first.
     async fn api_keys(&self) -> Result<Vec<ApiKeyRow>>;
     /// Stores a new key. Returns when it was made.
@@ -140,7 +162,8 @@ pub trait AccessStore {
     async fn revoke_api_key(&self, id: &str, note: &AuditNote) -> Result<bool>;
     /// All denials, also those that are over. The newest first.
     async fn denials(&self) -> Result<Vec<DenialRow>>;
-    /// Stores a denial, in the place of one with the same id. Returns when it was made.
+    /// Stores a denial, in the place of one with the same id, and ends the sessions of a subject
+    /// that is denied. Returns when it was made.
     async fn deny(&self, denial: &DenialRow, note: &AuditNote) -> Result<i64>;
     /// Takes a denial back. Returns false, and notes nothing, when there is none with this id.
     async fn allow(&self, id: &str, note: &AuditNote) -> Result<bool>;

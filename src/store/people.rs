@@ -3,7 +3,10 @@
 
 use async_trait::async_trait;
 
-use super::{Result, access::AuditNote};
+use super::{
+    Result,
+    access::{AuditNote, DenialRow},
+};
 
 /// An account as it is stored. Instants are in milliseconds since 1970.
 #[derive(Clone, PartialEq, Eq)]
@@ -95,6 +98,14 @@ pub struct EndedByProvider<'a> {
     pub subject: Option<&'a str>,
     /// Younger sessions are not meant, in milliseconds since 1970.
     pub until_ms: i64,
+}
+
+impl<'a> EndedByProvider<'a> {
+    /// The sessions of whom a denial is about; all of its subject.
+    pub fn of_denial(denial: &'a DenialRow) -> Self {
+        let subject = Some(denial.subject.as_str());
+        EndedByProvider { issuer: &denial.issuer, sid: None, subject, until_ms: i64::MAX }
+    }
 }
 
 /// Accounts and sessions. What changes an account, and what ends a session, raises the access

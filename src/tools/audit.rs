@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::counted;
+use super::{Failure, counted};
 use crate::{
     config::{Settings, sources::SourcesSettings},
     domain::summary::KnownFigures,
@@ -10,8 +10,6 @@ use crate::{
     startup::Core,
     store::{Difference, postgres::plain},
 };
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Compares all stored rows with their sources, and with the owner's own queries, and prints what
 /// differs. Exit code 1 where something does that nothing explains.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{actor, counted, key::end};
+use super::{Failure, actor, counted, key::end, open_existing};
 use crate::{
     access::{
         denials::{self, DenialWish},
@@ -15,8 +15,6 @@ use crate::{
     startup::Core,
     store::{self, access::DenialRow},
 };
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Which tokens are not to count any more.
 #[derive(Args)]
@@ -42,7 +40,9 @@ pub struct DenyArgs {
 /// The database cannot be opened, or does not answer.
 pub async fn deny(args: DenyArgs, settings: Settings) -> Result<ExitCode, Failure> {
     let issuers = Tokens::open(&settings.auth)?;
-    let core = Core::open(settings).await?;
+    let Some(core) = open_existing(settings, "denials").await? else {
+        return Ok(ExitCode::from(1));
+    };
     let done = deny_in(args, &issuers, &core).await;
     core.store.close().await;
     Ok(done?)
@@ -86,7 +86,9 @@ async fn deny_in(args: DenyArgs, issuers: &Tokens, core: &Core) -> store::Result
 /// # Errors
 /// The database cannot be opened, or does not answer.
 pub async fn list(settings: Settings) -> Result<ExitCode, Failure> {
-    let core = Core::open(settings).await?;
+    let Some(core) = open_existing(settings, "denials").await? else {
+        return Ok(ExitCode::from(1));
+    };
     let rows = core.store.denials().await;
     let now_ms = core.store.now_ms().await;
     core.store.close().await;
@@ -101,7 +103,9 @@ pub async fn list(settings: Settings) -> Result<ExitCode, Failure> {
 /// # Errors
 /// The database cannot be opened, or does not answer.
 pub async fn allow(id: &str, settings: Settings) -> Result<ExitCode, Failure> {
-    let core = Core::open(settings).await?;
+    let Some(core) = open_existing(settings, "denials").await? else {
+        return Ok(ExitCode::from(1));
+    };
     let done = denials::allow(&*core.store, id, actor()).await;
     core.store.close().await;
     if done? {

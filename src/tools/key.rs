@@ -5,13 +5,13 @@ use std::{collections::BTreeSet, process::ExitCode, str::FromStr};
 use clap::{Args, Subcommand};
 use uuid::Uuid;
 
-use super::{actor, counted};
+use super::{Failure, actor, counted, open, open_existing};
 use crate::{
     access::{
         api_keys,
         key_ring::{self, KeyWish},
     },
-    config::{Settings, redacted},
+    config::Settings,
     domain::{access::Role, summary::rfc3339},
     http::field_rules::parse_instant,
     startup::Core,
@@ -69,28 +69,19 @@ pub struct AddArgs {
 ///
 /// # Errors
 /// The database cannot be opened, or does not answer.
-pub async fn run(
-    command: KeyCommand,
-    settings: Settings,
-) -> Result<ExitCode, Box<dyn std::error::Error + Send + Sync>> {
+pub async fn run(command: KeyCommand, settings: Settings) -> Result<ExitCode, Failure> {
     if let KeyCommand::Add(args) = &command
         && !says_which_facilities(args)
     {
         return Ok(ExitCode::from(2));
     }
-    let place = redacted(&settings.database.url);
-    // In another folder the same URL is another file. Nothing is found in a new one, so none is
-    // made.
-    if !matches!(command, KeyCommand::Add(_)) && !store::has_tables(&settings.database).await? {
-        eprintln!(
-            "facility-summary: there are no tables of this service in the database {place}, so \
-             there are no keys; setting database.url (DATABASE_URL) names the database of the \
-             service, and the path of an SQLite file begins in the folder of this command"
-        );
-        return Ok(ExitCode::from(1));
-    }
-    let core = Core::open(settings).await?;
-    eprintln!("Database: {place}");
+    let core = match command {
+        KeyCommand::Add(_) => open(settings).await?,
+        _ => match open_existing(settings, "keys").await? {
+            Some(core) => core,
+            None => return Ok(ExitCode::from(1)),
+        },
+    };
     let done = match command {
         KeyCommand::Add(args) => add(args, &core).await,
         KeyCommand::List => list(&core).await,

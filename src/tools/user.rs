@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use uuid::Uuid;
 
-use super::{actor, counted};
+use super::{Failure, actor, counted, open, open_existing};
 use crate::{
     access::{
         accounts::{self, AccountWish, Change, NAME_RULE},
@@ -22,8 +22,6 @@ use crate::{
     startup::Core,
     store::people::UserRow,
 };
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// What to do with accounts.
 #[derive(Subcommand)]
@@ -84,7 +82,13 @@ pub struct AddArgs {
 /// The database cannot be opened, or does not answer.
 pub async fn run(command: UserCommand, settings: Settings) -> Result<ExitCode, Failure> {
     let has_sign_in = settings.auth.is_on();
-    let core = Core::open(settings).await?;
+    let core = match command {
+        UserCommand::Add(_) => open(settings).await?,
+        _ => match open_existing(settings, "accounts").await? {
+            Some(core) => core,
+            None => return Ok(ExitCode::from(1)),
+        },
+    };
     let done = match command {
         UserCommand::Add(args) => add(args, &core, has_sign_in).await,
         UserCommand::List => list(&core).await,

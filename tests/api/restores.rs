@@ -115,12 +115,12 @@ async fn drained_twice(service: &Service) {
     .await;
 }
 
-fn sqlite(url: &str) -> &Path {
+pub fn sqlite(url: &str) -> &Path {
     Path::new(url.strip_prefix("sqlite://").expect("it is a file"))
 }
 
 /// Restores a backup as an administrator does, while the service runs.
-fn shell(file: &Path, command: &str) {
+pub fn shell(file: &Path, command: &str) {
     let done = Command::new("sqlite3")
         .arg("-cmd")
         .arg(".timeout 20000")

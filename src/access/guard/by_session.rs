@@ -11,7 +11,7 @@ use crate::{
         denials::TokenName,
         sessions::{self, KnownSession},
     },
-    store::{self, people::SessionRow},
+    store::{self, access::AccessVersion, people::SessionRow},
 };
 
 impl Guard {
@@ -102,23 +102,24 @@ impl Guard {
     }
 
     /// The sessions that were ended since the access version that is known. `None` where that
-    /// cannot be said: a backup was restored, so that which ones have ended is read anew, one by
+    /// cannot be said, as where a backup was restored: which ones have ended is read anew, one by
     /// one.
     pub(super) async fn read_ended(
         &self,
-        known: i64,
-        version: i64,
+        known: Option<&AccessVersion>,
+        version: &AccessVersion,
     ) -> store::Result<Option<Ended>> {
-        if known == i64::MIN {
+        let Some(known) = known else {
             return Ok(Some(Ended::default())); // The first look: nothing is remembered yet.
-        }
-        if version < known {
+        };
+        if !version.follows(known) {
             return Ok(None);
         }
-        let rows = self.store.sessions_ended_after(known).await?;
+        let rows = self.store.sessions_ended_after(known.number).await?;
         let versions: HashSet<i64> =
-            rows.iter().map(|(_, at)| *at).filter(|at| *at <= version).collect();
-        let is_all = i64::try_from(versions.len()).is_ok_and(|number| number == version - known);
+            rows.iter().map(|(_, at)| *at).filter(|at| *at <= version.number).collect();
+        let is_all = i64::try_from(versions.len())
+            .is_ok_and(|number| number == version.number - known.number);
         Ok(Some(Ended { ids: rows.into_iter().map(|(id, _)| id).collect(), is_all }))
     }
 

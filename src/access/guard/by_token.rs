@@ -57,7 +57,12 @@ impl Guard {
 
     /// Whether the token by which somebody signed in does not count any more.
     pub(super) fn is_denied(&self, who: &SignedIn) -> bool {
-        who.token.as_ref().is_some_and(|token| self.denials.load().has(token, self.clock.now_ms()))
+        who.token.as_ref().is_some_and(|token| self.denies(token))
+    }
+
+    /// Whether this token is denied, or its subject.
+    pub fn denies(&self, token: &TokenName) -> bool {
+        self.denials.load().has(token, self.clock.now_ms())
     }
 
     /// Whether the key by which a token was signed has gone from the keys of its provider.

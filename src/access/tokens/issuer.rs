@@ -13,9 +13,12 @@ use super::{
     provider::Provider,
     reason::{Reason, shown, shown_value},
 };
-use crate::config::{
-    SettingsError,
-    auth::{AuthSettings, IssuerSettings, OWN_ISSUER, SECRET_BYTES, Secret},
+use crate::{
+    access::denials::MOST_CHARACTERS,
+    config::{
+        SettingsError,
+        auth::{AuthSettings, IssuerSettings, OWN_ISSUER, SECRET_BYTES, Secret},
+    },
 };
 
 /// The type of the tokens that `token mint` makes (RFC 9068).
@@ -292,12 +295,17 @@ fn read(key: &str, path: &std::path::Path) -> Result<Secret, SettingsError> {
 /// The subject of a token.
 ///
 /// # Errors
-/// It has none.
+/// It has none, or one that no denial could name.
 pub fn subject(claims: &Map<String, Value>) -> Result<String, Reason> {
     let subject = claims.get("sub").and_then(Value::as_str);
-    let is_subject = |text: &&str| !text.trim().is_empty() && !text.contains(char::is_control);
+    let is_subject = |text: &&str| {
+        !text.trim().is_empty()
+            && !text.contains(char::is_control)
+            && text.chars().count() <= MOST_CHARACTERS
+    };
     subject.filter(is_subject).map(str::to_owned).ok_or_else(|| {
-        Reason::Claim("sub", "a text that is not empty", shown_value(claims.get("sub")))
+        let right = "a text that is not empty, of at most 1,000 characters";
+        Reason::Claim("sub", right, shown_value(claims.get("sub")))
     })
 }
 

@@ -3,10 +3,15 @@
 use async_trait::async_trait;
 use sqlx::{Row, postgres::PgRow};
 
-use super::{PostgresStore, pool::Borrowed, session::BEGIN, transaction::COMMIT};
+use super::{
+    PostgresStore, people::end_by_provider, pool::Borrowed, session::BEGIN, transaction::COMMIT,
+};
 use crate::store::{
     Result,
-    access::{AccessStore, ApiKeyRow, AuditEntry, AuditFilter, AuditNote, DenialRow},
+    access::{
+        AccessStore, AccessVersion, ApiKeyRow, AuditEntry, AuditFilter, AuditNote, DenialRow,
+    },
+    people::EndedByProvider,
 };
 
 macro_rules! sql {
@@ -17,9 +22,10 @@ macro_rules! sql {
 
 #[async_trait]
 impl AccessStore for PostgresStore {
-    async fn access_version(&self) -> Result<i64> {
-        let look = sqlx::query_scalar("SELECT access_version FROM fleet");
-        Ok(look.fetch_one(&self.pool).await?)
+    async fn access_version(&self) -> Result<AccessVersion> {
+        let look = sqlx::query_as("SELECT access_version, access_marks FROM fleet");
+        let (number, marks) = look.fetch_one(&self.pool).await?;
+        Ok(AccessVersion { number, marks })
     }
 
     async fn api_keys(&self) -> Result<Vec<ApiKeyRow>> {
@@ -71,6 +77,10 @@ impl AccessStore for PostgresStore {
             .bind(&denial.created_by);
         let created_ms: i64 = deny.fetch_one(&mut tx).await?;
         changed(&mut tx, note).await?;
+        if denial.token_id.is_none() {
+            let version = raise(&mut tx).await?;
+            end_by_provider(&mut tx, EndedByProvider::of_denial(denial), note, version).await?;
+        }
         tx.commit(COMMIT).await?;
         Ok(created_ms)
     }
@@ -157,8 +167,13 @@ pub(super) async fn changed(tx: &mut Borrowed, by: &AuditNote) -> Result<i64> {
 /// The same, with the codes left in place.
 pub(super) async fn raised(tx: &mut Borrowed, by: &AuditNote) -> Result<i64> {
     note(by).execute(&mut *tx).await?;
-    let raise = "UPDATE fleet SET access_version = access_version + 1 RETURNING access_version";
-    Ok(sqlx::query_scalar(raise).fetch_one(tx).await?)
+    raise(tx).await
+}
+
+/// Raises the access version. A version at which sessions are ended is theirs alone: servers look at
+/// nothing else then.
+async fn raise(tx: &mut Borrowed) -> Result<i64> {
+    Ok(sqlx::query_scalar(sql!("raise_version")).fetch_one(tx).await?)
 }
 
 pub(super) async fn end_setup_codes(tx: &mut Borrowed) -> Result<()> {

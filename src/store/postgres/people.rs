@@ -158,14 +158,7 @@ impl PeopleStore for PostgresStore {
     ) -> Result<u64> {
         let mut tx = self.pool.begin(BEGIN.into()).await?;
         let version = changed(&mut tx, by).await?;
-        let end = sqlx::query(sql!("end_sessions_by_provider"))
-            .bind(of.issuer)
-            .bind(of.sid)
-            .bind(of.subject)
-            .bind(of.until_ms)
-            .bind(&by.actor)
-            .bind(version);
-        let ended = end.execute(&mut tx).await?.rows_affected();
+        let ended = end_by_provider(&mut tx, of, by, version).await?;
         if ended > 0 {
             tx.commit(COMMIT).await?;
         }
@@ -202,6 +195,23 @@ impl PeopleStore for PostgresStore {
         tx.commit(COMMIT).await?;
         Ok(true)
     }
+}
+
+/// Ends sessions at this access version. Returns how many.
+pub(super) async fn end_by_provider(
+    tx: &mut Borrowed,
+    of: EndedByProvider<'_>,
+    by: &AuditNote,
+    version: i64,
+) -> Result<u64> {
+    let end = sqlx::query(sql!("end_sessions_by_provider"))
+        .bind(of.issuer)
+        .bind(of.sid)
+        .bind(of.subject)
+        .bind(of.until_ms)
+        .bind(&by.actor)
+        .bind(version);
+    Ok(end.execute(tx).await?.rows_affected())
 }
 
 async fn add(tx: &mut Borrowed, user: &UserRow) -> Result<bool> {

@@ -3,10 +3,13 @@
 use async_trait::async_trait;
 use sqlx::{Row, Sqlite, sqlite::SqliteRow};
 
-use super::{SqliteStore, clock_ms};
+use super::{SqliteStore, clock_ms, people::end_by_provider};
 use crate::store::{
     Result,
-    access::{AccessStore, ApiKeyRow, AuditEntry, AuditFilter, AuditNote, DenialRow},
+    access::{
+        AccessStore, AccessVersion, ApiKeyRow, AuditEntry, AuditFilter, AuditNote, DenialRow,
+    },
+    people::EndedByProvider,
 };
 
 macro_rules! sql {
@@ -17,9 +20,10 @@ macro_rules! sql {
 
 #[async_trait]
 impl AccessStore for SqliteStore {
-    async fn access_version(&self) -> Result<i64> {
-        let look = sqlx::query_scalar("SELECT access_version FROM fleet");
-        Ok(look.fetch_one(self.reader()?).await?)
+    async fn access_version(&self) -> Result<AccessVersion> {
+        let look = sqlx::query_as("SELECT access_version, access_marks FROM fleet");
+        let (number, marks) = look.fetch_one(self.reader()?).await?;
+        Ok(AccessVersion { number, marks })
     }
 
     async fn api_keys(&self) -> Result<Vec<ApiKeyRow>> {
@@ -73,6 +77,10 @@ impl AccessStore for SqliteStore {
             .bind(clock_ms());
         let created_ms: i64 = deny.fetch_one(&mut *tx).await?;
         changed(&mut tx, note).await?;
+        if denial.token_id.is_none() {
+            let version = raise(&mut tx).await?;
+            end_by_provider(&mut tx, EndedByProvider::of_denial(denial), note, version).await?;
+        }
         tx.commit().await?;
         Ok(created_ms)
     }
@@ -159,8 +167,13 @@ pub(super) async fn raised(
     by: &AuditNote,
 ) -> Result<i64> {
     note(by).execute(&mut **tx).await?;
-    let raise = "UPDATE fleet SET access_version = access_version + 1 RETURNING access_version";
-    Ok(sqlx::query_scalar(raise).fetch_one(&mut **tx).await?)
+    raise(tx).await
+}
+
+/// Raises the access version. A version at which sessions are ended is theirs alone: servers look at
+/// nothing else then.
+async fn raise(tx: &mut sqlx::Transaction<'static, Sqlite>) -> Result<i64> {
+    Ok(sqlx::query_scalar(sql!("raise_version")).fetch_one(&mut **tx).await?)
 }
 
 pub(super) async fn end_setup_codes(tx: &mut sqlx::Transaction<'static, Sqlite>) -> Result<()> {

@@ -163,15 +163,7 @@ impl PeopleStore for SqliteStore {
     ) -> Result<u64> {
         let mut tx = self.lock_file(self.write_timeout).await?;
         let version = changed(&mut tx, by).await?;
-        let end = sqlx::query(sql!("end_sessions_by_provider"))
-            .bind(of.issuer)
-            .bind(of.sid)
-            .bind(of.subject)
-            .bind(of.until_ms)
-            .bind(&by.actor)
-            .bind(version)
-            .bind(clock_ms());
-        let ended = end.execute(&mut *tx).await?.rows_affected();
+        let ended = end_by_provider(&mut tx, of, by, version).await?;
         if ended > 0 {
             tx.commit().await?;
         }
@@ -206,6 +198,24 @@ impl PeopleStore for SqliteStore {
         tx.commit().await?;
         Ok(true)
     }
+}
+
+/// Ends sessions at this access version. Returns how many.
+pub(super) async fn end_by_provider(
+    tx: &mut Transaction<'static, Sqlite>,
+    of: EndedByProvider<'_>,
+    by: &AuditNote,
+    version: i64,
+) -> Result<u64> {
+    let end = sqlx::query(sql!("end_sessions_by_provider"))
+        .bind(of.issuer)
+        .bind(of.sid)
+        .bind(of.subject)
+        .bind(of.until_ms)
+        .bind(&by.actor)
+        .bind(version)
+        .bind(clock_ms());
+    Ok(end.execute(&mut **tx).await?.rows_affected())
 }
 
 async fn add(tx: &mut Transaction<'static, Sqlite>, user: &UserRow) -> Result<bool> {

@@ -309,3 +309,24 @@ async fn while_the_provider_is_away_nobody_signs_in_and_sessions_go_on() {
     let none = asked(&world.service, None, Method::GET, "/v1/auth/sign-in?issuer=x").await;
     assert_eq!(none.status(), 404);
 }
+
+#[tokio::test]
+async fn a_denial_ends_the_sessions_of_its_subject_for_good_and_refuses_new_ones() {
+    let world = World::new(Service::on_sqlite()).await;
+    let cookie = world.signed_in().await;
+    assert_eq!(world.me(&cookie).await.0, 200);
+    let denial = json!({"issuer": world.provider.issuer(), "subject": "u1"});
+    let denied: Value =
+        world.service.post("/v1/denied-principals", &denial).await.json().await.unwrap();
+    assert_eq!(world.me(&cookie).await.0, 401);
+    let begun = world.begin("").await;
+    world.give(&begun, |_| {});
+    let back = world.back(&begun, |_| {}).await;
+    assert_eq!(back.status(), 403);
+    assert!(back.headers().get("set-cookie").is_none());
+    let allowed = format!("/v1/denied-principals/{}", denied["id"].as_str().unwrap());
+    let allow = world.service.request(Method::DELETE, &allowed);
+    assert_eq!(allow.send().await.unwrap().status(), 204);
+    assert_eq!(world.me(&cookie).await.0, 401, "it has ended");
+    assert_eq!(world.me(&world.signed_in().await).await.0, 200);
+}

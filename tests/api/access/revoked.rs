@@ -106,3 +106,36 @@ async fn while_the_database_is_away_known_keys_go_on_and_unknown_ones_get_503() 
     let other = if other == unused { format!("{}B", &unused[..unused.len() - 1]) } else { other };
     assert_eq!(get_as(&service, &other, path).await.0, 401, "its id is known, its secret is not");
 }
+
+/// The number of changes is the same as before the restore, and so are the ends of sessions.
+#[tokio::test]
+async fn after_a_backup_was_restored_only_keys_that_it_has_count() {
+    let launch = Service::on_sqlite().env("FACILITY_SUMMARY__AUTH__SIGN_IN", "on");
+    let admin = added(&launch, &["--role", "admin", "--name", "the test"]).await;
+    let revoked =
+        added(&launch, &["--role", "viewer", "--all-facilities", "--name", "revoked"]).await;
+    let service = launch.credential(&admin).start().await;
+    let file = crate::restores::sqlite(service.database_url()).to_owned();
+    let backup = file.with_extension("bak");
+    crate::restores::shell(&file, &format!(".backup '{}'", backup.display()));
+    let lost = super::key_of(&service, "viewer", &[]).await;
+    for key in [&revoked, &lost] {
+        assert_eq!(get_as(&service, key, "/v1/facilities").await.0, 200);
+    }
+    // Both within one look of the service.
+    let id = revoked.split('_').nth(1).unwrap();
+    crate::restores::shell(
+        &file,
+        &format!(
+            ".restore '{}'\nUPDATE api_keys SET revoked_ms = 1, revoked_by = 'x' WHERE id = '{id}'; \
+             UPDATE fleet SET access_version = access_version + 1, \
+             access_marks = lower(hex(randomblob(8))) || access_marks;",
+            backup.display()
+        ),
+    );
+    for key in [&revoked, &lost] {
+        wait_until("it has ended", async || get_as(&service, key, "/v1/facilities").await.0 == 401)
+            .await;
+    }
+    assert_eq!(get_as(&service, &admin, "/v1/facilities").await.0, 200);
+}

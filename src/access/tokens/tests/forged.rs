@@ -293,6 +293,7 @@ async fn a_token_for_somebody_else_or_of_somebody_else_is_refused() {
         (json!({"sub": ""}), "claim"),
         (json!({"sub": " "}), "claim"),
         (json!({"sub": 7}), "claim"),
+        (json!({"sub": "x".repeat(1_001)}), "claim"),
         (json!({"sub": "a\nb"}), "claim"),
     ] {
         assert_eq!(judge(&tokens, &pair.with_claims(change.clone())).await, expected, "{change}");

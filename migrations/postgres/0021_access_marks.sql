@@ -1,0 +1,4 @@
+-- Random marks of the last changes of access, the newest first, 16 characters each. A backup that was restored may come to the same access_version by
+-- other changes; the marks tell.
+ALTER TABLE fleet ADD COLUMN access_marks text NOT NULL DEFAULT '';
+UPDATE fleet SET access_marks = pg_catalog.left(pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-'::text, ''::text), 16);

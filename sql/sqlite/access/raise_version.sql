@@ -1,0 +1,3 @@
+-- Raises the access version, with a random mark of this change before those of the 63 before it.
+UPDATE fleet SET access_version = access_version + 1, access_marks = substr(lower(hex(randomblob(8))) || access_marks, 1, 1024)
+RETURNING access_version
