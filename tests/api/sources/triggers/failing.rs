@@ -78,6 +78,7 @@ fn uncounted(facilities: usize) -> Value {
 
 /// The first facility of a list has no figures, and the list says why, however it is asked for.
 async fn says_why(service: &Service) {
+    assert_eq!(Scrape::of(service).await.sum("source_failing_days", &[]), 1.0);
     for (query, items, facilities) in [
         ("", 9, 1),
         ("&fields=totals&limit=1", 9, 1),
@@ -130,6 +131,26 @@ async fn goes_on(service: &Service, sql: &mut Outside, key: &str, total: i64) {
     .await;
 }
 
+/// Who touches several at once is told which one cannot be counted, and the others are read.
+async fn touches_both(service: &Service) {
+    let (one, two) = (id_of(service, "1").await, id_of(service, "2").await);
+    let touched = [&one, &two].map(|id| event("summary.touched", json!({"facility_id": id})));
+    let told = batch(service, &touched).send().await.expect("an answer");
+    assert_eq!(told.status(), 200);
+    let told: Value = told.json().await.expect("JSON");
+    let of = |id: &str| {
+        let all = told["summaries"].as_array().expect("a list");
+        all.iter().find(|of| of["facility_id"] == id).expect("it is listed").clone()
+    };
+    assert_eq!(told["applied"], 2, "{told}");
+    assert_eq!(
+        (&of(&one)["cannot_be_counted"], of(&two).get("cannot_be_counted")),
+        (&json!(true), None)
+    );
+    let stored = get(service, &today_of(service, "1").await).await;
+    assert_eq!(of(&one)["version"], stored["version"], "{told}");
+}
+
 #[tokio::test]
 async fn a_row_that_fails_stops_its_own_day_only() {
     let (service, mut sql, _) = beside(MAPPING, TABLES).await;
@@ -171,7 +192,6 @@ async fn a_row_that_fails_stops_its_own_day_only() {
         assert_eq!(stocks[1..3], [21, 30], "{list}");
     }
     says_why(&service).await;
-    assert_eq!(Scrape::of(&service).await.sum("source_failing_days", &[]), 1.0);
     let audited = run(service.launch(), &["audit"]).await;
     assert_eq!(audited.code, Some(1), "{}", audited.output);
     for part in ["(key 1)", "sources.stock[0]: division by zero", "1 day cannot be counted"] {
@@ -181,23 +201,7 @@ async fn a_row_that_fails_stops_its_own_day_only() {
     for part in ["division by zero", "on a row of the facility 1, for one"] {
         assert!(checked.output.contains(part), "{}", checked.output);
     }
-    // Who touches several at once is told which, and the others are read.
-    let (one, two) = (id_of(&service, "1").await, id_of(&service, "2").await);
-    let touched = [&one, &two].map(|id| event("summary.touched", json!({"facility_id": id})));
-    let told = batch(&service, &touched).send().await.expect("an answer");
-    assert_eq!(told.status(), 200);
-    let told: Value = told.json().await.expect("JSON");
-    let of = |id: &str| {
-        let all = told["summaries"].as_array().expect("a list");
-        all.iter().find(|of| of["facility_id"] == id).expect("it is listed").clone()
-    };
-    assert_eq!(told["applied"], 2, "{told}");
-    assert_eq!(
-        (&of(&one)["cannot_be_counted"], of(&two).get("cannot_be_counted")),
-        (&json!(true), None)
-    );
-    let stored = get(&service, &today_of(&service, "1").await).await;
-    assert_eq!(of(&one)["version"], stored["version"], "{told}");
+    touches_both(&service).await;
     // More writes to it, and to everybody, stop nobody either.
     sql.run("INSERT INTO public.unit VALUES (100, 1, 5, 1); ANALYZE public.unit").await;
     sql.run(
