@@ -145,6 +145,44 @@ async fn a_figure_without_a_list_is_null() {
     assert!(range["items"][0]["total_transferred"].is_null(), "{range}");
 }
 
+/// Where nothing is noticed, and readers take whatever there is, only the schedule reads tables.
+#[tokio::test]
+async fn scheduled_rebuilds_keep_answers_young_where_nothing_is_noticed() {
+    let (launch, mut sql) = mapped(MAPPING).await;
+    let service = launch
+        .env("FACILITY_SUMMARY__REBUILD__CRON", "*/3 * * * * *")
+        .env("FACILITY_SUMMARY__AUDIT__INTERVAL_MS", 0)
+        .env("FACILITY_SUMMARY__FRESHNESS__MAX_AGE_SECONDS", 86_400)
+        .start()
+        .await;
+    let list = "/v1/summaries/today";
+    let (one, two) = (today_of(&service, "1").await, today_of(&service, "2").await);
+    assert_eq!(get(&service, list).await["totals"]["total_stock"], 4);
+    assert_eq!(get(&service, &one).await["total_stock"], 3);
+    sql.run(
+        "DELETE FROM public.bag WHERE store_id IN (SELECT id FROM public.store WHERE hospital_id = \
+         1)",
+    )
+    .await;
+    wait_until("the next rebuild shows it", async || {
+        let list = get(&service, list).await;
+        get(&service, &one).await["total_stock"] == 0 && list["totals"]["total_stock"] == 1
+    })
+    .await;
+    // Nobody writes any more, and everything is proven again and again.
+    for path in [&one, &two, list] {
+        for turn in ["once", "twice"] {
+            let mut before = age(&read(&service, path, "").await);
+            wait_until(&format!("{path} is proven {turn}"), async || {
+                let now = age(&read(&service, path, "").await);
+                std::mem::replace(&mut before, now) > now
+            })
+            .await;
+        }
+    }
+    assert_eq!(Scrape::of(&service).await.sum("summary_drift_rows_total", &[]), 0.0);
+}
+
 /// The day's bounds are converted to the kind of the owner's column, so that a plain index serves.
 #[tokio::test]
 async fn a_refresh_of_one_facility_reads_by_the_owners_index() {
