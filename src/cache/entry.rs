@@ -1,6 +1,6 @@
 //! One rendered summary (an entry).
 
-use std::{collections::BTreeMap, sync::OnceLock};
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 
@@ -31,7 +31,7 @@ pub struct Entry {
     /// expires.
     pub(super) holds_until_ms: i64,
     /// The figures stay as they were, because the day cannot be counted.
-    pub(super) is_still: bool,
+    pub is_still: bool,
     /// The first instant of the day, and the first after it; `None` where the row does not say.
     pub bounds: Option<Bounds>,
     compressed: OnceLock<Box<Compressed>>,
@@ -53,7 +53,10 @@ impl Entry {
         session: Option<u32>,
         known: KnownFigures,
     ) -> Self {
-        let mut text = row.summary.to_json(known);
+        Entry::of(row.summary.to_json(known), row, as_of_ms, session)
+    }
+
+    fn of(mut text: Vec<u8>, row: &SummaryRow, as_of_ms: i64, session: Option<u32>) -> Self {
         let body_len = text.len();
         // The first half of XXH3 of the body. It tells two bodies apart that have the same version
         // because of a bug.
@@ -78,21 +81,14 @@ impl Entry {
 
     /// The entry of the same day without figures, for lists: they do not wait for a day that cannot
     /// be counted. That its figures are not known holds as long as this version does.
-    pub(super) fn without_figures(&self, summary: &Summary) -> (Entry, Summary) {
-        let summary = Summary {
-            total_stock: None,
-            total_transferred: 0,
-            total_requests: 0,
-            by_blood_type: BTreeMap::new(),
-            ..summary.clone()
-        };
+    pub(super) fn uncounted(&self, summary: &Summary) -> Entry {
         let row = SummaryRow {
             summary: summary.clone(),
             as_of_ms: i64::MAX - 1,
             next_expires_at_ms: None,
             bounds: self.bounds,
         };
-        (Entry::new(&row, row.as_of_ms, self.session, KnownFigures::NONE), summary)
+        Entry::of(summary.to_json_uncounted(), &row, row.as_of_ms, self.session)
     }
 
     /// Whether the figures are of this day. The day of another zone has the same date, and other

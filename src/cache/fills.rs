@@ -23,8 +23,10 @@ fn lost_race(recent: &RecentChanges, token: &FillToken, row: &SummaryRow) -> boo
         || recent.is_of_former_life(key.facility_id, version)
 }
 
+/// Whether an answer changes: that of the day, or the lists and totals, which show no figures of a
+/// day that cannot be counted.
 fn differs(held: Option<&Arc<Entry>>, entry: &Entry) -> bool {
-    held.is_none_or(|held| held.etag() != entry.etag())
+    held.is_none_or(|held| held.etag() != entry.etag() || held.is_still != entry.is_still)
 }
 
 impl Memory {

@@ -158,6 +158,17 @@ impl Summary {
     /// The JSON body of every answer that carries the summary, with null for figures that are not
     /// known.
     pub fn to_json(&self, known: KnownFigures) -> Vec<u8> {
+        json(&self.shown(known))
+    }
+
+    /// The JSON in a day of all facilities where the day cannot be counted: it has no figures, and
+    /// says why.
+    pub fn to_json_uncounted(&self) -> Vec<u8> {
+        let shown = Summary { by_blood_type: BTreeMap::new(), ..self.clone() };
+        json(&UncountedSummary { shown: shown.shown(KnownFigures::NONE), cannot_be_counted: true })
+    }
+
+    fn shown(&self, known: KnownFigures) -> ShownSummary {
         let total = ShownFigures::of(
             &Figures {
                 stock: self.total_stock,
@@ -169,7 +180,7 @@ impl Summary {
         let of_type = |(blood_type, figures): (&BloodType, &Figures)| {
             (*blood_type, ShownFigures::of(figures, known))
         };
-        let shown = ShownSummary {
+        ShownSummary {
             facility_id: self.facility_id,
             date: self.date,
             total_stock: total.stock,
@@ -178,9 +189,20 @@ impl Summary {
             by_blood_type: self.by_blood_type.iter().map(of_type).collect(),
             updated_at: self.updated_at,
             version: self.version,
-        };
-        serde_json::to_vec(&shown).expect("a summary has string keys and finite numbers only")
+        }
     }
+}
+
+/// The summary of a day that cannot be counted, as a day of all facilities shows it.
+#[derive(Serialize)]
+struct UncountedSummary {
+    #[serde(flatten)]
+    shown: ShownSummary,
+    cannot_be_counted: bool,
+}
+
+fn json(shown: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(shown).expect("a summary has string keys and finite numbers only")
 }
 
 /// A summary as the table stores it, and for how long its figures hold.

@@ -12,7 +12,7 @@ use super::{
 /// Sums over facilities.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Default, utoipa::ToSchema)]
 pub struct Totals {
-    /// How many facilities the sums are of.
+    /// How many facilities there are, those that cannot be counted included.
     pub facilities: usize,
     /// Units in stock; a null stock of a past day counts as 0.
     pub total_stock: Option<i64>,
@@ -21,8 +21,32 @@ pub struct Totals {
     /// Requests made on the day.
     pub total_requests: Option<i64>,
     /// The sums by blood type; `fields=totals` leaves them out.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, value_type = std::collections::HashMap<String, ShownFigures>)]
-    pub by_blood_type: BTreeMap<BloodType, ShownFigures>,
+    pub by_blood_type: Option<BTreeMap<BloodType, ShownFigures>>,
+    /// The facilities whose figures are missing in the sums; left out where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    pub cannot_be_counted: Option<Uncounted>,
+}
+
+/// Facilities without figures, since an expression of the mapping fails on a row of their day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = CannotBeCounted)]
+pub struct Uncounted {
+    /// How many. `below` and `above` leave them out of the list and count them here, as their
+    /// figures are not known.
+    pub facilities: usize,
+    /// Where they are named, with the list of the mapping and what the server says.
+    #[schema(value_type = String, example = "source_days in /health/ready")]
+    pub see: &'static str,
+}
+
+impl Uncounted {
+    /// `None` where there are none.
+    pub fn of(facilities: usize) -> Option<Self> {
+        (facilities > 0).then_some(Uncounted { facilities, see: "source_days in /health/ready" })
+    }
 }
 
 /// One of the three figures of a summary.
@@ -58,6 +82,8 @@ struct OfType {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompactFigures {
     known: KnownFigures,
+    /// The day cannot be counted.
+    pub is_uncounted: bool,
     totals: [i64; 3],
     types: Box<[OfType]>,
 }
@@ -71,12 +97,23 @@ impl CompactFigures {
         };
         CompactFigures {
             known: KnownFigures { stock: known.stock && summary.total_stock.is_some(), ..known },
+            is_uncounted: false,
             totals: [
                 summary.total_stock.unwrap_or(0),
                 summary.total_transferred,
                 summary.total_requests,
             ],
             types: summary.by_blood_type.iter().map(of_type).collect(),
+        }
+    }
+
+    /// Those of a day that cannot be counted: none is known.
+    pub fn uncounted() -> Self {
+        CompactFigures {
+            known: KnownFigures::NONE,
+            is_uncounted: true,
+            totals: [0; 3],
+            types: Box::default(),
         }
     }
 
@@ -129,6 +166,8 @@ const TYPES: usize = BloodType::NAMED.len() + 1;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RunningTotals {
     facilities: usize,
+    /// Those of them that cannot be counted.
+    uncounted: usize,
     totals: [i128; 3],
     /// For each type: in how many facilities it occurs, and its sums.
     types: [(usize, [i128; 3]); TYPES],
@@ -138,6 +177,7 @@ impl RunningTotals {
     /// Adds the figures of a facility.
     pub fn add(&mut self, figures: &CompactFigures) {
         self.facilities += 1;
+        self.uncounted += usize::from(figures.is_uncounted);
         self.count(figures, 1);
         for of in &figures.types {
             self.types[of.blood_type as usize].0 += 1;
@@ -147,10 +187,16 @@ impl RunningTotals {
     /// Takes out figures that were added before.
     pub fn take_out(&mut self, figures: &CompactFigures) {
         self.facilities -= 1;
+        self.uncounted -= usize::from(figures.is_uncounted);
         self.count(figures, -1);
         for of in &figures.types {
             self.types[of.blood_type as usize].0 -= 1;
         }
+    }
+
+    /// Counts a facility that a bound leaves out, as its figures are not known.
+    pub fn leave_out_uncounted(&mut self) {
+        self.uncounted += 1;
     }
 
     fn count(&mut self, figures: &CompactFigures, sign: i128) {
@@ -188,11 +234,14 @@ impl RunningTotals {
             total_stock: all.stock,
             total_transferred: all.transferred,
             total_requests: all.requests,
-            by_blood_type: BloodType::NAMED
-                .into_iter()
-                .chain([BloodType::Unknown])
-                .filter_map(of_type)
-                .collect(),
+            by_blood_type: Some(
+                BloodType::NAMED
+                    .into_iter()
+                    .chain([BloodType::Unknown])
+                    .filter_map(of_type)
+                    .collect(),
+            ),
+            cannot_be_counted: Uncounted::of(self.uncounted),
         }
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tracing::Instrument;
 use utoipa::{
     PartialSchema, ToSchema,
-    openapi::{RefOr, Schema},
+    openapi::{ObjectBuilder, RefOr, Schema, Type},
 };
 
 use super::{
@@ -57,7 +57,7 @@ pub struct Listing {
 }
 
 /// A summary in a day of all facilities: the same as elsewhere, but `fields=totals` leaves out
-/// `by_blood_type`.
+/// `by_blood_type`, and a day that cannot be counted has no figures, and says so.
 struct ListedSummary;
 
 impl PartialSchema for ListedSummary {
@@ -65,6 +65,15 @@ impl PartialSchema for ListedSummary {
         let mut schema = ShownSummary::schema();
         if let RefOr::T(Schema::Object(object)) = &mut schema {
             object.required.retain(|name| name != "by_blood_type");
+            let cannot_be_counted = ObjectBuilder::new()
+                .schema_type(Type::Boolean)
+                .description(Some(
+                    "Only there, and true, where the figures are null because an expression of \
+                     the mapping fails on a row of the day: `totals.cannot_be_counted` says where \
+                     that is named.",
+                ))
+                .build();
+            object.properties.insert("cannot_be_counted".into(), cannot_be_counted.into());
         }
         schema
     }

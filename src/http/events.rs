@@ -35,6 +35,11 @@ pub struct TouchedSummary {
     pub date: Date,
     /// The version of its summary after the events.
     pub version: i64,
+    /// Only there, and true, where an expression of the mapping fails on a row of the day: its
+    /// figures are as they were. `source_days` in `/health/ready` names such days.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub cannot_be_counted: bool,
 }
 
 /// The result for the events of a request.
@@ -242,16 +247,18 @@ fn forbidden(pointers: impl Iterator<Item = String>) -> Problem {
 }
 
 fn answer(applied: Ingested) -> AppliedEvents {
+    let uncounted = applied.uncounted;
     AppliedEvents {
         applied: applied.applied,
         superseded: applied.superseded,
         summaries: applied
             .summaries
             .into_iter()
-            .map(|(Key { facility_id, date }, version)| TouchedSummary {
+            .map(|(key @ Key { facility_id, date }, version)| TouchedSummary {
                 facility_id,
                 date,
                 version,
+                cannot_be_counted: uncounted.contains(&key),
             })
             .collect(),
     }

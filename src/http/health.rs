@@ -308,7 +308,7 @@ fn failing_days(app: &AppState) -> Option<Dependency> {
     let remedy = format!(
         "{} days of {} facilities cannot be counted, as an expression of the mapping fails on one \
          of their rows; {named}; their figures stay as they were, with their age, and lists show \
-         none: correct the rows, or let the mapping leave them out",
+         none, and say so: correct the rows, or let the mapping leave them out",
         failing.days, failing.facilities
     );
     let days = Dependency::named("source_days", Some("cannot_be_counted"));

@@ -20,7 +20,7 @@ use super::{
     query, request_headers,
     response_headers::{CACHE_STATUS, cache_control, range_status, seconds_value},
     state::{AppState, DirectoryDemand},
-    summaries::freshness_request,
+    summaries::{freshness_request, not_fresh_enough},
 };
 use crate::{
     cache::page::{Page, Span},
@@ -140,10 +140,7 @@ async fn past_memory(
             "The request said only-if-cached, and memory and Redis do not hold all of it fresh \
              enough.",
         ),
-        RangeError::Unavailable => Problem::unavailable(
-            "The source cannot be asked now, and nothing held is fresh enough for this request.",
-            2,
-        ),
+        RangeError::Unavailable => not_fresh_enough(app),
         RangeError::VersionNotReached => {
             Problem::unavailable("The version asked for by min_version was not reached in time.", 1)
         }

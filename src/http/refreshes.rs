@@ -8,7 +8,7 @@ use super::{
     parameters,
     problem::Problem,
     state::{AppState, DirectoryDemand},
-    summaries::{begun_day, read_problem, respond},
+    summaries::{begun_day, not_fresh_enough, read_problem, respond},
 };
 use crate::{
     domain::{
@@ -64,13 +64,11 @@ pub async fn refresh(request: HttpRequest, app: Data<AppState>) -> Result<HttpRe
         })?;
     let refreshed = match result {
         Ok(Some(refreshed)) => refreshed,
-        Ok(None) => return Err(read_problem(ReadError::NotFound, facility, day.date)),
-        Err(error) => {
-            return Err(read_problem(ReadError::Unavailable, facility, day.date).caused_by(&error));
-        }
+        Ok(None) => return Err(read_problem(ReadError::NotFound, &app, facility, day.date)),
+        Err(error) => return Err(not_fresh_enough(&app).caused_by(&error)),
     };
     if !refreshed.row.is_of(&day) {
-        return Err(read_problem(ReadError::Moved, facility, day.date));
+        return Err(read_problem(ReadError::Moved, &app, facility, day.date));
     }
     let entry = Arc::new(app.memory.entry_of(&refreshed.row, refreshed.row.as_of_ms, None));
     let now_ms = app.clock.now_ms();

@@ -145,7 +145,8 @@ async fn past_memory(
                 (day, until_ms) = asked_day(&request, &located.facility, app.clock.now_ms())?;
             }
             result => {
-                break result.map_err(|error| read_problem(error, &located.facility, day.date))?;
+                break result
+                    .map_err(|error| read_problem(error, &app, &located.facility, day.date))?;
             }
         }
     };
@@ -230,7 +231,12 @@ pub(super) fn freshness_request(
     }
 }
 
-pub(super) fn read_problem(error: ReadError, facility: &Facility, date: Date) -> Problem {
+pub(super) fn read_problem(
+    error: ReadError,
+    app: &AppState,
+    facility: &Facility,
+    date: Date,
+) -> Problem {
     match error {
         ReadError::NotFound => Problem::not_found(format!(
             "There is no {date} at facility {}: it has not begun, or the facility was removed.",
@@ -240,10 +246,7 @@ pub(super) fn read_problem(error: ReadError, facility: &Facility, date: Date) ->
             "The request said only-if-cached, and neither memory nor Redis holds anything fresh \
              enough.",
         ),
-        ReadError::Unavailable => Problem::unavailable(
-            "The source cannot be asked now, and nothing held is fresh enough for this request.",
-            2,
-        ),
+        ReadError::Unavailable => not_fresh_enough(app),
         ReadError::Moved => Problem::unavailable(
             "The facility was moved to another time zone meanwhile; ask again.",
             1,
@@ -252,6 +255,18 @@ pub(super) fn read_problem(error: ReadError, facility: &Facility, date: Date) ->
             Problem::unavailable("The version asked for by min_version was not reached in time.", 1)
         }
     }
+}
+
+/// 503, as figures cannot be read anew, and nothing is held that is fresh enough.
+pub(super) fn not_fresh_enough(app: &AppState) -> Problem {
+    let why = match app.store.failing().days {
+        0 => "The source cannot be asked now",
+        _ => {
+            "The source cannot be asked now, or the figures of this day cannot be counted \
+             (source_days in /health/ready names such days)"
+        }
+    };
+    Problem::unavailable(format!("{why}, and nothing held is fresh enough for this request."), 2)
 }
 
 /// The answer with its freshness headers, or 304 when the client already has this body. `until_ms`

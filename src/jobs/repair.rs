@@ -131,9 +131,10 @@ impl Repairer {
         }
         let failing = audited.failing.iter().map(|(key, _)| key.id());
         let wrong: HashSet<Key> = differences.iter().map(key).chain(failing).collect();
-        let wrong: Vec<DayKey> = keys.iter().filter(|k| wrong.contains(&k.id())).cloned().collect();
         repaired.right += keys.len() - wrong.len();
-        for chunk in wrong.chunks(self.chunk) {
+        let is_due = |key: &&DayKey| wrong.contains(&key.id()) || self.is_unproven(key);
+        let due: Vec<DayKey> = keys.iter().filter(is_due).cloned().collect();
+        for chunk in due.chunks(self.chunk) {
             let each = self.refresher.run_each(chunk.to_vec(), RefreshTrigger::Schedule).await;
             repaired.changed += each.refreshed.iter().filter(|r| r.changed).count() as i64;
             if let Err(error) = each.result {
@@ -145,6 +146,12 @@ impl Repairer {
             }
             repaired.failing.extend(each.failing);
         }
+    }
+
+    /// Whether no watermark will prove this day, which is today: the writes of other programs are
+    /// not noticed. A refresh proves it as of now, and writes nothing where nothing has changed.
+    fn is_unproven(&self, key: &DayKey) -> bool {
+        self.store.are_unwatched() && key.day.contains(self.refresher.clock.now_ms())
     }
 }
 

@@ -111,6 +111,11 @@ impl CellState {
         Some(by_watermark.max(newest.as_of_ms).min(proven_ms).min(day.end_ms - 1))
     }
 
+    /// Whether its day cannot be counted: its figures stay as they were.
+    pub fn is_still(&self) -> bool {
+        self.newest.as_ref().is_some_and(|newest| newest.entry.is_still)
+    }
+
     /// Whether it is to be read, and nobody does.
     pub fn wants_read(&self, memory: &Memory, is_attached: bool, tick: u64) -> bool {
         if self.loading || tick < self.retry_tick || self.is_gone {

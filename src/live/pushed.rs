@@ -26,7 +26,7 @@ pub struct Pushed {
     pub taken: Instant,
     /// In which epoch, as `Memory::epoch_count` counts them.
     pub epoch: u32,
-    /// A hash of the entity tag.
+    /// A hash of the entity tag; another one while the day cannot be counted.
     pub tag: u64,
     item: OnceLock<Bytes>,
     frame: OnceLock<Bytes>,
@@ -43,6 +43,8 @@ impl Pushed {
         epoch: u32,
     ) -> Arc<Self> {
         let tag = tag_of(&entry.etag());
+        // The body says nothing of it, and the same figures may count again.
+        let tag = if entry.is_still { !tag } else { tag };
         Arc::new(Pushed {
             tag,
             facility,
@@ -57,7 +59,7 @@ impl Pushed {
         })
     }
 
-    /// `{"summary":…,"etag":…,"as_of":…}`.
+    /// `{"summary":…,"etag":…,"as_of":…}`, with `"cannot_be_counted":true` while that is so.
     pub fn item(&self) -> &Bytes {
         self.item.get_or_init(|| {
             let (body, etag) = (self.entry.body(), self.entry.etag());
@@ -66,7 +68,11 @@ impl Pushed {
             let mut item = Vec::with_capacity(body.len() + 120);
             item.extend_from_slice(b"{\"summary\":");
             item.extend_from_slice(&body);
-            item.extend_from_slice(format!(",\"etag\":{etag},\"as_of\":{as_of}}}").as_bytes());
+            item.extend_from_slice(format!(",\"etag\":{etag},\"as_of\":{as_of}").as_bytes());
+            if self.entry.is_still {
+                item.extend_from_slice(b",\"cannot_be_counted\":true");
+            }
+            item.push(b'}');
             item.into()
         })
     }

@@ -24,7 +24,10 @@ use super::{
     slots::State,
     wire::{self, Transport},
 };
-use crate::protocol::{Epoch, Position};
+use crate::{
+    domain::totals::Uncounted,
+    protocol::{Epoch, Position},
+};
 
 /// The time between two ticks.
 pub const TICK: Duration = Duration::from_millis(50);
@@ -224,12 +227,15 @@ impl Shard {
         self.cells.borrow().get(&facility)?.newest()
     }
 
-    /// A heartbeat: as of when the client has everything.
+    /// A heartbeat: as of when the client has everything that can be counted.
     pub(super) fn heartbeat(&self, transport: Transport, state: &State) -> Bytes {
-        let exact_ms = self.exact_ms(state);
-        let exact = json!({
+        let (exact_ms, uncounted) = self.exact_ms(state);
+        let mut exact = json!({
             "type": "heartbeat", "exact_as_of": wire::instant(exact_ms), "now": self.now(),
         });
+        if let Some(uncounted) = Uncounted::of(uncounted) {
+            exact["cannot_be_counted"] = json!(uncounted);
+        }
         match transport {
             Transport::Websocket => transport.message("heartbeat", exact.to_string().as_bytes()),
             Transport::Sse => {
@@ -238,28 +244,37 @@ impl Shard {
         }
     }
 
-    /// The instant as of which everything that the client follows is exact, in milliseconds.
-    fn exact_ms(&self, state: &State) -> Option<i64> {
-        let proven_ms = self.proven_ms.get()?;
+    /// The instant as of which what the client follows is exact, in milliseconds, as far as that
+    /// can be counted; and the number of facilities that cannot.
+    fn exact_ms(&self, state: &State) -> (Option<i64>, usize) {
+        if state.all.is_none() {
+            return self.exact_ms_of(state.slots.iter().filter_map(|slot| slot.cell.as_ref()));
+        }
+        let cells = self.cells.borrow();
+        self.exact_ms_of(cells.values().filter(|cell| state.visible.has(cell.id)))
+    }
+
+    fn exact_ms_of<'a>(
+        &self,
+        cells: impl Iterator<Item = &'a Rc<FacilityCell>>,
+    ) -> (Option<i64>, usize) {
         let memory = &self.hub.parts.memory;
-        let of_cell = |cell: &FacilityCell| {
+        let proven_ms = self.proven_ms.get();
+        let (mut exact_ms, mut uncounted) = (proven_ms, 0);
+        for cell in cells {
             let cell = cell.state.borrow();
-            if cell.is_gone { Some(proven_ms) } else { cell.exact_ms(memory, proven_ms) }
-        };
-        let mut exact_ms = proven_ms;
-        for slot in &state.slots {
-            if let Some(cell) = &slot.cell {
-                exact_ms = exact_ms.min(of_cell(cell)?);
+            if cell.is_gone {
+                continue;
             }
-        }
-        if state.all.is_some() {
-            for cell in self.cells.borrow().values() {
-                if state.visible.has(cell.id) {
-                    exact_ms = exact_ms.min(of_cell(cell)?);
-                }
+            if cell.is_still() {
+                uncounted += 1;
+                continue;
             }
+            let of_cell = proven_ms.and_then(|proven_ms| cell.exact_ms(memory, proven_ms));
+            // `None`, where nothing is proven of one, is less than any instant.
+            exact_ms = exact_ms.min(of_cell);
         }
-        Some(exact_ms)
+        (exact_ms, uncounted)
     }
 
     /// An event with its end. Its id says that the client has everything up to there.

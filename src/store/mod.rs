@@ -70,6 +70,7 @@ pub trait Store:
     + access::AccessStore
     + PeopleStore
     + failing::FailingLog
+    + source_triggers::SourceWatch
     + Send
     + Sync
     + 'static

@@ -4,6 +4,15 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
+/// Whether the writes of other programs leave marks.
+pub trait SourceWatch {
+    /// Whether figures come from tables of another program, whose writes leave no marks. No
+    /// watermark proves these figures then.
+    fn are_unwatched(&self) -> bool {
+        false
+    }
+}
+
 /// The triggers on the source tables that leave marks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Triggers {

@@ -37,7 +37,8 @@ pub enum AdoptCommand {
     ///
     /// For each list: its rows, the facilities that they reach, what does not count and why, the
     /// texts that are no blood type, the figures of today and of the last seven days, and the
-    /// tables that a refresh reads as a whole. Exit code 1 if a list does not fit the database.
+    /// tables that a refresh reads as a whole. Run it with the role that is to serve: it also says
+    /// what that role may do beyond reading. Exit code 1 if a list does not fit the database.
     #[command(after_help = "Example:\n  facility-summary adopt check --sources sources.toml")]
     Check,
     /// Print what `adopt install` would run, for a database administrator to read and to run by
@@ -169,6 +170,7 @@ fn report(checked: &Checked) -> String {
         doubts(name, &mut lines);
     }
     of_triggers(&checked.triggers, &mut lines);
+    lines.extend(checked.spare_rights.iter().map(|words| format!("rights: {words}")));
     lines.extend(checked.publications.iter().map(|words| format!("before install: {words}")));
     for list in ["stock", "deliveries", "requests"] {
         let name = format!("sources.{list}[");

@@ -1,6 +1,6 @@
 //! Live clients, with a WebSocket library and bare HTTP that are not the service's own.
 
-mod client;
+pub mod client;
 mod events;
 mod resume;
 mod websocket;

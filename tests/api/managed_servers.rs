@@ -20,7 +20,7 @@ use crate::{
 
 /// The functions that some managed servers refuse. Most refuse them in words of their own; that the
 /// right is missing has the same effect.
-const REFUSED: &str = "pg_current_wal_lsn(), pg_walfile_name(pg_lsn), pg_control_system(), \
+pub const REFUSED: &str = "pg_current_wal_lsn(), pg_walfile_name(pg_lsn), pg_control_system(), \
                        pg_control_checkpoint(), pg_control_init(), pg_control_recovery(), \
                        pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(), \
                        pg_last_xact_replay_timestamp(), pg_current_wal_insert_lsn(), \

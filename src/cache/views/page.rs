@@ -134,10 +134,12 @@ impl State {
         let mut totals = if query.selects() {
             let mut selected = RunningTotals::default();
             let mut add = |member: &Member| {
-                if let Some(part) = &member.part
-                    && query.takes(&member.named.id, &member.sought, &part.figures)
-                {
+                let Some(part) = &member.part else { return };
+                if query.takes(&member.named.id, &member.sought, &part.figures) {
                     selected.add(&part.figures);
+                } else if part.figures.is_uncounted && query.names(&member.named.id, &member.sought)
+                {
+                    selected.leave_out_uncounted();
                 }
             };
             match &query.facilities {
@@ -148,8 +150,11 @@ impl State {
         } else {
             self.totals.totals(self.known)
         };
-        if let Some(blood_type) = query.blood_type {
-            totals.by_blood_type.retain(|of, _| *of == blood_type);
+        if query.without_types {
+            totals.by_blood_type = None;
+        }
+        if let (Some(blood_type), Some(types)) = (query.blood_type, &mut totals.by_blood_type) {
+            types.retain(|of, _| *of == blood_type);
         }
         totals
     }
@@ -208,22 +213,7 @@ impl Picked {
             }
         }
         page.extend_from_slice(b"],\"totals\":");
-        if query.without_types {
-            let Totals { facilities, total_stock, total_transferred, total_requests, .. } =
-                self.totals;
-            let _ = write!(page, "{{\"facilities\":{facilities}");
-            for (name, total) in [
-                ("total_stock", total_stock),
-                ("total_transferred", total_transferred),
-                ("total_requests", total_requests),
-            ] {
-                let _ = write!(page, ",\"{name}\":");
-                write_json(&mut page, &total);
-            }
-            page.push(b'}');
-        } else {
-            write_json(&mut page, &self.totals);
-        }
+        write_json(&mut page, &self.totals);
         page.extend_from_slice(b",\"next_cursor\":");
         write_json(&mut page, &self.next.map(|next| next.to_string()));
         let _ = write!(page, ",\"day_version\":\"{:016x}\"}}", self.version);

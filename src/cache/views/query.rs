@@ -121,6 +121,12 @@ impl DayQuery {
             || self.above.is_some()
     }
 
+    /// Whether a facility with this searchable name is asked for, whatever its figures.
+    pub(super) fn names(&self, id: &Uuid, sought: &str) -> bool {
+        self.facilities.as_ref().is_none_or(|ids| ids.contains(id))
+            && self.name.as_ref().is_none_or(|part| sought.contains(part.as_str()))
+    }
+
     /// Whether a facility with this searchable name and these figures is asked for.
     pub(super) fn takes(&self, id: &Uuid, sought: &str, figures: &CompactFigures) -> bool {
         let is_of = |bound: Option<Bound>, side: Ordering| {
@@ -130,10 +136,9 @@ impl DayQuery {
                     .is_some_and(|figure| figure.cmp(&bound.value) == side)
             })
         };
-        self.facilities.as_ref().is_none_or(|ids| ids.contains(id))
-            && is_of(self.below, Ordering::Less)
+        is_of(self.below, Ordering::Less)
             && is_of(self.above, Ordering::Greater)
-            && self.name.as_ref().is_none_or(|part| sought.contains(part.as_str()))
+            && self.names(id, sought)
     }
 }
 

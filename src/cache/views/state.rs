@@ -149,9 +149,8 @@ impl State {
                 Part { entry: taken.entry.clone(), session: taken.session, figures }
             }
             true => {
-                let (entry, summary) = taken.entry.without_figures(summary);
-                let figures = CompactFigures::of(&summary, KnownFigures::NONE);
-                Part { entry: Arc::new(entry), session: taken.session, figures }
+                let entry = Arc::new(taken.entry.uncounted(summary));
+                Part { entry, session: taken.session, figures: CompactFigures::uncounted() }
             }
         };
         self.put(taken.key.facility_id, part)

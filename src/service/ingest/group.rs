@@ -386,6 +386,7 @@ impl<'a> Group<'a> {
                         .into_iter()
                         .filter_map(|key| versions.get(&key).map(|version| (key, *version)))
                         .collect(),
+                    uncounted: Vec::new(),
                 })
             })
             .collect()

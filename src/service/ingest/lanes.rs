@@ -19,6 +19,7 @@ use super::{
     IngestError, IngestParts, IngestTask, Reply, Request,
     group::Group,
     group_forming::{Needs, form_group},
+    touched_days,
 };
 use crate::store::StoreError;
 
@@ -174,6 +175,12 @@ async fn commit(parts: &IngestParts, requests: Vec<Request>, lock_wait: LockWait
             for (sender, outcome) in senders.into_iter().zip(outcomes) {
                 // The events of a client that went away are applied all the same.
                 let _ = sender.reply.send(outcome);
+            }
+            Vec::new()
+        }
+        Some(Err(error)) if alone && parts.store.is_of_rows(&error) => {
+            for (task, sender) in tasks.iter().zip(senders) {
+                let _ = sender.reply.send(touched_days::refresh_each(parts, task).await);
             }
             Vec::new()
         }

@@ -13,6 +13,7 @@ mod group;
 mod group_forming;
 mod lanes;
 mod registrations;
+mod touched_days;
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,6 +45,9 @@ pub struct Ingested {
     /// Each facility-day that the events touched, with its version after this transaction. Days of
     /// superseded events are included.
     pub summaries: Vec<(Key, i64)>,
+    /// Those of them that cannot be counted, as an expression of the mapping fails on a row: their
+    /// figures are as they were.
+    pub uncounted: Vec<Key>,
 }
 
 /// A fault of one event that shows only beside the stored rows: the event refers to something

@@ -6,11 +6,17 @@ use std::sync::atomic::Ordering;
 use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 
 use super::{
-    json,
+    PostgresStore, json,
     pool::PrimaryPool,
     sources::{Mapping, SourceStatements},
 };
-use crate::store::{Result, TriggerOff, Triggers};
+use crate::store::{Result, TriggerOff, Triggers, source_triggers::SourceWatch};
+
+impl SourceWatch for PostgresStore {
+    fn are_unwatched(&self) -> bool {
+        self.statements.are_unwatched.load(Ordering::Relaxed)
+    }
+}
 
 /// What puts triggers on mapped tables right.
 const INSTALL: &str = "facility-summary adopt install";

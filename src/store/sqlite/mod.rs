@@ -114,6 +114,7 @@ const UNREADABLE_MARKS: &str =
     "SELECT facility_id FROM summary_marks WHERE length(facility_id) <> 16 LIMIT 10";
 
 impl crate::store::failing::FailingLog for SqliteStore {}
+impl crate::store::source_triggers::SourceWatch for SqliteStore {}
 
 #[async_trait]
 impl Store for SqliteStore {

@@ -144,3 +144,82 @@ async fn a_figure_without_a_list_is_null() {
     let range = get(&service, &path).await;
     assert!(range["items"][0]["total_transferred"].is_null(), "{range}");
 }
+
+/// Where nothing is noticed, and readers take whatever there is, only the schedule reads tables.
+#[tokio::test]
+async fn scheduled_rebuilds_keep_answers_young_where_nothing_is_noticed() {
+    let (launch, mut sql) = mapped(MAPPING).await;
+    let service = launch
+        .env("FACILITY_SUMMARY__REBUILD__CRON", "*/3 * * * * *")
+        .env("FACILITY_SUMMARY__AUDIT__INTERVAL_MS", 0)
+        .env("FACILITY_SUMMARY__FRESHNESS__MAX_AGE_SECONDS", 86_400)
+        .start()
+        .await;
+    let list = "/v1/summaries/today";
+    let (one, two) = (today_of(&service, "1").await, today_of(&service, "2").await);
+    assert_eq!(get(&service, list).await["totals"]["total_stock"], 4);
+    assert_eq!(get(&service, &one).await["total_stock"], 3);
+    sql.run(
+        "DELETE FROM public.bag WHERE store_id IN (SELECT id FROM public.store WHERE hospital_id = \
+         1)",
+    )
+    .await;
+    wait_until("the next rebuild shows it", async || {
+        let list = get(&service, list).await;
+        get(&service, &one).await["total_stock"] == 0 && list["totals"]["total_stock"] == 1
+    })
+    .await;
+    // Nobody writes any more, and everything is proven again and again.
+    for path in [&one, &two, list] {
+        for turn in ["once", "twice"] {
+            let mut before = age(&read(&service, path, "").await);
+            wait_until(&format!("{path} is proven {turn}"), async || {
+                let now = age(&read(&service, path, "").await);
+                std::mem::replace(&mut before, now) > now
+            })
+            .await;
+        }
+    }
+    assert_eq!(Scrape::of(&service).await.sum("summary_drift_rows_total", &[]), 0.0);
+}
+
+/// The day's bounds are converted to the kind of the owner's column, so that a plain index serves.
+#[tokio::test]
+async fn a_refresh_of_one_facility_reads_by_the_owners_index() {
+    let (launch, mut sql) = mapped(MAPPING).await;
+    sql.run(
+        "INSERT INTO public.movement (kind, hospital_id, product, units, \"At\") SELECT 'request', \
+         2, 'AB+', 1, now() - n * interval '1 hour' FROM generate_series(1, 20000) AS n; CREATE \
+         INDEX ON public.movement (hospital_id, \"At\"); ANALYZE",
+    )
+    .await;
+    let mut launch = launch
+        .env("FACILITY_SUMMARY__REBUILD__CRON", "off")
+        .env("FACILITY_SUMMARY__AUDIT__INTERVAL_MS", 0);
+    // Of each start: the scans of the table, and those of its index.
+    let mut scans = Vec::new();
+    for reads in [0, 0, 20] {
+        let service = launch.start().await;
+        let path = today_of(&service, "1").await;
+        for _ in 0..reads {
+            assert_eq!(read(&service, &path, "no-cache").await.status(), 200);
+        }
+        launch = service.terminate().await.1;
+        // A server process counts at its end at the latest.
+        wait_until("all sessions have ended", async || {
+            sql.number(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid \
+                 <> pg_backend_pid() AND backend_type = 'client backend'",
+            )
+            .await
+                == 0
+        })
+        .await;
+        let of =
+            |column| format!("SELECT {column} FROM pg_stat_user_tables WHERE relname = 'movement'");
+        scans.push((sql.number(of("seq_scan")).await, sql.number(of("idx_scan")).await));
+    }
+    let of_start = scans[1].0 - scans[0].0;
+    assert_eq!(scans[2].0 - scans[1].0, of_start, "a refresh reads all of the table: {scans:?}");
+    assert!(scans[2].1 - scans[1].1 >= 20, "a refresh reads by the index: {scans:?}");
+}

@@ -125,3 +125,90 @@ async fn rows_that_a_policy_hides_are_an_error() {
         assert!(exited.output.contains(word), "{word:?} is not in: {}", exited.output);
     }
 }
+
+/// What gives the role more than it needs, what takes it back, and words of what is said then.
+fn spare_rights(role: &str, owner: &str) -> Vec<(String, String, Vec<String>)> {
+    vec![
+        (
+            format!("GRANT UPDATE (title) ON public.hospital TO {role}"),
+            format!("REVOKE UPDATE (title) ON public.hospital FROM {role}"),
+            vec!["may write public.hospital (UPDATE)".to_owned(), "REVOKE UPDATE ON".into()],
+        ),
+        (
+            "GRANT DELETE, TRUNCATE ON public.bag TO PUBLIC".into(),
+            "REVOKE DELETE, TRUNCATE ON public.bag FROM PUBLIC".into(),
+            vec!["may write public.bag (DELETE, TRUNCATE)".into(), "or from PUBLIC".into()],
+        ),
+        (
+            format!(
+                "CREATE ROLE {owner}; ALTER TABLE public.store OWNER TO {owner}; ALTER TABLE \
+                 public.bag OWNER TO {owner}; GRANT {owner} TO {role}"
+            ),
+            format!("REVOKE {owner} FROM {role}"),
+            vec![
+                format!("is a member of {owner}, which owns public.bag, public.store"),
+                format!("REVOKE {owner} FROM {role};"),
+            ],
+        ),
+        (
+            format!("ALTER ROLE {role} NOINHERIT; GRANT {owner} TO {role}"),
+            format!("REVOKE {owner} FROM {role}; ALTER ROLE {role} INHERIT"),
+            vec![format!("is a member of {owner}, which owns")],
+        ),
+        (
+            format!("ALTER TABLE public.movement OWNER TO {role}"),
+            format!(
+                "ALTER TABLE public.movement OWNER TO postgres; {}",
+                GRANTS.replace("{role}", role)
+            ),
+            vec!["owns public.movement: it may change and drop".into()],
+        ),
+        (
+            format!("ALTER ROLE {role} BYPASSRLS"),
+            "SELECT 1".into(),
+            vec![format!("ALTER ROLE {role} NOBYPASSRLS")],
+        ),
+        (
+            "ALTER TABLE public.bag ENABLE ROW LEVEL SECURITY".into(),
+            "ALTER TABLE public.bag DISABLE ROW LEVEL SECURITY".into(),
+            vec!["has BYPASSRLS, which it needs for public.bag:".into()],
+        ),
+        (
+            format!("ALTER ROLE {role} SUPERUSER"),
+            format!("ALTER ROLE {role} NOSUPERUSER NOBYPASSRLS"),
+            vec!["is a superuser".into(), "may read the mapped columns, owns the schema".into()],
+        ),
+    ]
+}
+
+/// A role that may do more than read serves as well, and nobody would notice.
+#[tokio::test]
+async fn a_check_says_what_the_role_may_do_beyond_what_serving_needs() {
+    let (launch, mut sql, role) = owned_by_another().await;
+    let said = async || {
+        let exited = run(&launch, &["adopt", "check"]).await;
+        assert_eq!(exited.code, Some(0), "{}", exited.output);
+        let of_rights = exited.output.lines().filter(|line| line.starts_with("rights: "));
+        of_rights.map(str::to_owned).collect::<Vec<String>>()
+    };
+    let none: [String; 0] = [];
+    assert_eq!(said().await, none, "what the mapping needs is not too much");
+    let owner = format!("{role}_of_tables");
+    let starts = format!("rights: {role}, the role of this command, ");
+    for (grant, revoke, parts) in spare_rights(&role, &owner) {
+        sql.run(grant.as_str()).await;
+        let lines = said().await;
+        assert_eq!(lines.len(), 1, "{grant}: {lines:?}");
+        assert!(lines[0].starts_with(&starts), "{grant}: {lines:?}");
+        for part in parts {
+            assert!(lines[0].contains(&part), "{part:?} is not in: {lines:?}");
+        }
+        sql.run(revoke.as_str()).await;
+    }
+    assert_eq!(said().await, none, "everything is as before");
+    sql.run(format!(
+        "ALTER TABLE public.store OWNER TO postgres; ALTER TABLE public.bag OWNER TO postgres; \
+         DROP ROLE {owner}"
+    ))
+    .await;
+}

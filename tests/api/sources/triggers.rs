@@ -7,6 +7,7 @@ mod enabled_all;
 mod failing;
 mod install;
 mod keys;
+mod managed;
 mod moved;
 mod outer;
 mod owners;

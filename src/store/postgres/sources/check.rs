@@ -8,7 +8,7 @@ use super::{
     doubts, failing_list,
     figures::{self, Branch},
     lists::{self, ListOfRows},
-    misfit, notice, zones,
+    misfit, notice, spare_rights, zones,
 };
 use crate::{
     config::{DatabaseSettings, sources::SourcesSettings},
@@ -33,6 +33,8 @@ pub struct Checked {
     pub zones: Option<String>,
     /// Publications that would publish what `adopt install` makes, in words.
     pub publications: Vec<String>,
+    /// What the role of this command may do beyond what serving needs, in words.
+    pub spare_rights: Vec<String>,
     /// What triggers would notice; or the words why they cannot watch this mapping.
     pub triggers: std::result::Result<TriggersChecked, String>,
     /// What fits the database, and perhaps means something else than it should: each list with the
@@ -168,17 +170,25 @@ pub async fn check(settings: &DatabaseSettings, sources: &SourcesSettings) -> Re
         lists.push((branch.name.clone(), checked));
     }
     let triggers = notice::triggers_of(&mut tx, sources).await;
-    let (is_standby, replayed): (bool, Option<i64>) = sqlx::query_as(
-        "SELECT pg_is_in_recovery(), floor(extract(epoch FROM clock_timestamp() - \
-         pg_last_xact_replay_timestamp()))::bigint",
-    )
-    .fetch_one(&mut *tx)
-    .await?;
+    let standby = standby(&mut tx).await?;
     let doubts = doubts::of(&mut tx, sources, triggers.is_ok()).await?;
+    let spare_rights = spare_rights::of(&mut tx, sources).await?;
     tx.rollback().await?;
     let triggers = triggers.map_err(|error| error.to_string());
-    let standby = is_standby.then_some(replayed);
-    Ok(Checked { facilities, standby, zones, publications, triggers, lists, doubts })
+    Ok(Checked { facilities, standby, zones, publications, spare_rights, triggers, lists, doubts })
+}
+
+/// For how many seconds a standby has replayed no transaction. A primary is not asked: managed
+/// servers refuse that function.
+async fn standby(connection: &mut PgConnection) -> sqlx::Result<Option<Option<i64>>> {
+    if !sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(&mut *connection).await? {
+        return Ok(None);
+    }
+    let replayed = sqlx::query_scalar(
+        "SELECT floor(extract(epoch FROM clock_timestamp() - \
+         pg_last_xact_replay_timestamp()))::bigint",
+    );
+    replayed.fetch_one(connection).await.map(Some)
 }
 
 async fn facilities(

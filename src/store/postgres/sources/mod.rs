@@ -19,6 +19,7 @@ mod odd_rows;
 mod owners_check;
 pub mod plain;
 mod shape;
+mod spare_rights;
 mod zones;
 
 use std::sync::{Arc, atomic::AtomicBool};

@@ -120,18 +120,22 @@ impl Shape {
     }
 }
 
+/// The names of the mapped tables, as the mapping writes them.
+pub(super) fn tables(sources: &SourcesSettings) -> Vec<String> {
+    Names::of(sources).tables.into_iter().collect()
+}
+
 /// The mapped tables that are foreign: of other servers.
 pub(super) async fn foreign_tables(
     connection: &mut PgConnection,
     sources: &SourcesSettings,
 ) -> Result<Vec<String>> {
-    let tables: Vec<String> = Names::of(sources).tables.into_iter().collect();
     Ok(sqlx::query_scalar(
         "SELECT c.oid::regclass::text FROM pg_class c WHERE c.relkind = 'f'::\"char\" AND c.oid = \
          ANY (ARRAY(SELECT to_regclass(name)::oid FROM pg_catalog.unnest($1::text[]) AS t (name))) \
          ORDER BY 1",
     )
-    .bind(tables)
+    .bind(tables(sources))
     .fetch_all(connection)
     .await?)
 }

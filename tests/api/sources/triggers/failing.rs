@@ -1,13 +1,16 @@
 //! Rows on which an expression of the mapping fails: the days that have them stand still, are
 //! named, and keep nobody else waiting.
 
-use serde_json::Value;
+mod replicas;
 
-use super::{beside, is_noticed};
+use serde_json::{Value, json};
+
+use super::{adopt, beside, is_noticed, only_marks};
 use crate::{
-    sources::{run, today_of},
-    steps::{Scrape, age, get, read},
-    support::{Service, outside::Outside, wait_until},
+    live::client::Events,
+    sources::{mapped, run, today_of},
+    steps::{Scrape, age, batch, get, read},
+    support::{Service, events::event, outside::Outside, wait_until},
 };
 
 const MAPPING: &str = r#"
@@ -56,6 +59,59 @@ async fn has(service: &Service, key: &str, figure: &str, value: i64) {
     .await;
 }
 
+/// The id of the clinic with this key.
+async fn id_of(service: &Service, key: &str) -> String {
+    today_of(service, key).await.split('/').nth(3).expect("an id").to_owned()
+}
+
+/// A list, and what it says of its totals.
+async fn list(service: &Service, query: &str) -> (Value, Value) {
+    let list = get(service, &format!("/v1/summaries/today?sort=name{query}")).await;
+    let totals = list["totals"].clone();
+    (list, totals)
+}
+
+/// What totals say where so many facilities have no figures.
+fn uncounted(facilities: usize) -> Value {
+    json!({"facilities": facilities, "see": "source_days in /health/ready"})
+}
+
+/// The first facility of a list has no figures, and the list says why, however it is asked for.
+async fn says_why(service: &Service) {
+    assert_eq!(Scrape::of(service).await.sum("source_failing_days", &[]), 1.0);
+    for (query, items, facilities) in [
+        ("", 9, 1),
+        ("&fields=totals&limit=1", 9, 1),
+        ("&blood_type=O%2B", 9, 1),
+        ("&q=clinic", 9, 1),
+        // A bound leaves it out, as nobody knows its figure.
+        ("&below=stock:100", 8, 1),
+        ("&above=stock:0&q=clinic 1", 0, 1),
+        ("&q=clinic 2", 1, 0),
+    ] {
+        let (list, totals) = list(service, query).await;
+        assert_eq!(totals["facilities"], items, "{query}: {list}");
+        let said = if facilities > 0 { uncounted(facilities) } else { Value::Null };
+        assert_eq!(totals["cannot_be_counted"], said, "{query}: {list}");
+        let marked: Vec<&Value> = list["items"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter(|one| one.get("cannot_be_counted").is_some())
+            .collect();
+        if items == 9 {
+            assert_eq!(marked.len(), 1, "{query}: {list}");
+            assert_eq!(marked[0]["cannot_be_counted"], true);
+            assert_eq!(marked[0], &list["items"][0]);
+            for figure in ["total_stock", "total_transferred", "total_requests"] {
+                assert_eq!(marked[0][figure], Value::Null, "{query}: {list}");
+            }
+        } else {
+            assert!(marked.is_empty(), "{query}: {list}");
+        }
+    }
+}
+
 /// What readiness says of days that cannot be counted.
 async fn said(service: &Service) -> Option<String> {
     let ready = get(service, "/health/ready").await;
@@ -73,6 +129,26 @@ async fn goes_on(service: &Service, sql: &mut Outside, key: &str, total: i64) {
         ready["watermark_age_seconds"].as_f64().is_some_and(|age| age < 2.0)
     })
     .await;
+}
+
+/// Who touches several at once is told which one cannot be counted, and the others are read.
+async fn touches_both(service: &Service) {
+    let (one, two) = (id_of(service, "1").await, id_of(service, "2").await);
+    let touched = [&one, &two].map(|id| event("summary.touched", json!({"facility_id": id})));
+    let told = batch(service, &touched).send().await.expect("an answer");
+    assert_eq!(told.status(), 200);
+    let told: Value = told.json().await.expect("JSON");
+    let of = |id: &str| {
+        let all = told["summaries"].as_array().expect("a list");
+        all.iter().find(|of| of["facility_id"] == id).expect("it is listed").clone()
+    };
+    assert_eq!(told["applied"], 2, "{told}");
+    assert_eq!(
+        (&of(&one)["cannot_be_counted"], of(&two).get("cannot_be_counted")),
+        (&json!(true), None)
+    );
+    let stored = get(service, &today_of(service, "1").await).await;
+    assert_eq!(of(&one)["version"], stored["version"], "{told}");
 }
 
 #[tokio::test]
@@ -96,7 +172,10 @@ async fn a_row_that_fails_stops_its_own_day_only() {
     })
     .await;
     let path = today_of(&service, "1").await;
-    assert_eq!(read(&service, &path, "no-cache").await.status(), 503);
+    let refused = read(&service, &path, "no-cache").await;
+    assert_eq!(refused.status(), 503);
+    let problem: Value = refused.json().await.expect("JSON");
+    assert!(problem["detail"].as_str().expect("words").contains("source_days"), "{problem}");
     // Lists go on without its figures, for every reader.
     for directives in ["", "max-age=1", "no-cache"] {
         let list = read(&service, "/v1/summaries/today?sort=name", directives).await;
@@ -112,7 +191,7 @@ async fn a_row_that_fails_stops_its_own_day_only() {
         assert_eq!(stocks[0], &Value::Null, "{list}");
         assert_eq!(stocks[1..3], [21, 30], "{list}");
     }
-    assert_eq!(Scrape::of(&service).await.sum("source_failing_days", &[]), 1.0);
+    says_why(&service).await;
     let audited = run(service.launch(), &["audit"]).await;
     assert_eq!(audited.code, Some(1), "{}", audited.output);
     for part in ["(key 1)", "sources.stock[0]: division by zero", "1 day cannot be counted"] {
@@ -122,6 +201,7 @@ async fn a_row_that_fails_stops_its_own_day_only() {
     for part in ["division by zero", "on a row of the facility 1, for one"] {
         assert!(checked.output.contains(part), "{}", checked.output);
     }
+    touches_both(&service).await;
     // More writes to it, and to everybody, stop nobody either.
     sql.run("INSERT INTO public.unit VALUES (100, 1, 5, 1); ANALYZE public.unit").await;
     sql.run(
@@ -137,9 +217,73 @@ async fn a_row_that_fails_stops_its_own_day_only() {
     wait_until("nothing is named any more", async || said(&service).await.is_none()).await;
     let list = get(&service, "/v1/summaries/today?sort=name").await;
     assert_eq!(list["items"][0]["total_stock"], 10, "{list}");
+    assert!(!list.to_string().contains("cannot_be_counted"), "{list}");
     wait_until("its age does not grow", async || today(&service, "1", "total_stock").await.1 <= 1)
         .await;
     is_noticed(&service).await;
+}
+
+/// The next totals for which that is so.
+async fn totals_with(events: &mut Events, is_so: impl Fn(&Value) -> bool) -> Value {
+    loop {
+        let told = events.until("totals").await.data["totals"].clone();
+        if is_so(&told) {
+            return told;
+        }
+    }
+}
+
+/// Whoever follows it live is told as well, also when the same figures count again.
+#[tokio::test]
+async fn live_clients_are_told_which_facility_cannot_be_counted() {
+    let (launch, mut sql) = mapped(MAPPING).await;
+    sql.run(TABLES).await;
+    adopt(&launch, &["install"]).await;
+    let launch = only_marks(launch).env("FACILITY_SUMMARY__LIVE__HEARTBEAT_SECONDS", 1);
+    let service = launch.start().await;
+    is_noticed(&service).await;
+    let one = id_of(&service, "1").await;
+    let mut all = Events::open(&service, "subject=all", None).await;
+    let mut totals = Events::open(&service, "subject=totals", None).await;
+    let mut alone = Events::open(&service, &format!("facility_id={one}"), None).await;
+    assert_eq!(alone.until("summary").await.data.get("cannot_be_counted"), None);
+    let first = totals.until("totals").await.data["totals"].clone();
+    assert_eq!((&first["total_stock"], first.get("cannot_be_counted")), (&json!(450), None));
+    sql.run("UPDATE public.unit SET packs = 0 WHERE id = 1").await;
+    let told = alone.until("summary").await.data;
+    assert_eq!(
+        (&told["cannot_be_counted"], &told["summary"]["total_stock"]),
+        (&json!(true), &json!(10))
+    );
+    let told = totals_with(&mut totals, |told| told.get("cannot_be_counted").is_some()).await;
+    assert_eq!((&told["total_stock"], &told["cannot_be_counted"]), (&json!(440), &uncounted(1)));
+    // The others go on to be exact.
+    let (mut exact, mut news) = (Vec::new(), Vec::new());
+    while exact.len() < 2 {
+        let event = all.next().await.expect("it goes on");
+        match event.name.as_str() {
+            "heartbeat" if event.data["cannot_be_counted"] == uncounted(1) => {
+                exact.push(event.data["exact_as_of"].as_str().expect("an instant").to_owned());
+            }
+            "summary" | "summaries" => news.push(event.data.to_string()),
+            _ => {}
+        }
+    }
+    assert!(exact[0] < exact[1], "{exact:?}");
+    assert!(news.iter().any(|told| told.contains("\"cannot_be_counted\":true")), "{news:?}");
+    // As before: the figures are the same, and count again.
+    sql.run("UPDATE public.unit SET packs = 1 WHERE id = 1").await;
+    let told = alone.until("summary").await.data;
+    assert_eq!(
+        (told.get("cannot_be_counted"), &told["summary"]["total_stock"]),
+        (None, &json!(10))
+    );
+    totals_with(&mut totals, |told| *told == first).await;
+    loop {
+        if alone.until("heartbeat").await.data.get("cannot_be_counted").is_none() {
+            break;
+        }
+    }
 }
 
 /// The times of its rows cannot be told either, so no day without a row counts as empty.

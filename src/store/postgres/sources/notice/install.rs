@@ -314,7 +314,8 @@ impl Site {
                 .map_err(|error| failed(comment, error))?;
         }
         tx.commit().await?;
-        made.extend(steps.iter().map(|step| step.comment.clone()));
+        let lasting = steps.iter().filter(|step| step.makes_something());
+        made.extend(lasting.map(|step| step.comment.clone()));
         Ok(())
     }
 }

@@ -25,6 +25,12 @@ impl Step {
     pub fn new(comment: impl Into<String>, sql: impl Into<String>) -> Self {
         Step { comment: comment.into(), sql: sql.into() }
     }
+
+    /// Whether something of it is there afterwards: a lock, and how long it is waited for, end with
+    /// the transaction.
+    pub fn makes_something(&self) -> bool {
+        !["SET LOCAL lock_timeout", "LOCK TABLE"].iter().any(|begin| self.sql.starts_with(begin))
+    }
 }
 
 /// For whom triggers are made.
@@ -125,7 +131,7 @@ pub(super) async fn triggers(
         } else {
             String::new()
         };
-        Step::new(format!("{}.{}{what}", table.schema, table.name), statements)
+        Step::new(format!("The triggers of {}.{}{what}", table.schema, table.name), statements)
     }));
     steps.push(record(plan, parties));
     Ok(steps)
