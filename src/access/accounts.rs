@@ -145,4 +145,26 @@ mod tests {
             assert_eq!(name_of(text), None, "{text:?}");
         }
     }
+
+    #[test]
+    fn an_account_is_a_persons_and_says_which_facilities() {
+        let wish = |role, facilities: Option<&[Uuid]>| AccountWish {
+            name: "anna".into(),
+            role,
+            facilities: facilities.map(|ids| ids.iter().copied().collect()),
+        };
+        let one: &[Uuid] = &[Uuid::nil()];
+        for (role, facilities, field) in [
+            (Role::Viewer, None, None),
+            (Role::Operator, Some(one), None),
+            (Role::Admin, None, None),
+            (Role::Viewer, Some(&one[..0]), Some("facilities")),
+            (Role::Admin, Some(one), Some("facilities")),
+            (Role::Service, None, Some("role")),
+            (Role::Metrics, None, Some("role")),
+        ] {
+            let fault = wish(role, facilities).fault().map(|(field, _)| field);
+            assert_eq!(fault, field, "{role} {facilities:?}");
+        }
+    }
 }

@@ -11,10 +11,11 @@ use crate::{
     },
     cache::memory::Memory,
     config::{DatabaseSettings, auth::AuthSettings},
-    domain::access::{FacilityScope, Role},
+    domain::access::{FacilityScope, NamedFacilities, Role},
     protocol::Position,
-    store::people::SessionRow,
+    store::{FacilityRow, people::SessionRow},
 };
+use uuid::Uuid;
 
 /// A guard on a new database.
 async fn guard(folder: &tempfile::TempDir) -> Arc<Guard> {
@@ -57,31 +58,59 @@ async fn a_key_that_is_revoked_while_it_is_verified_is_not_remembered() {
     assert!(guard.remembered(&other.text).is_some(), "the other one stays");
 }
 
-#[tokio::test]
-async fn a_token_that_is_denied_while_it_is_verified_is_not_remembered() {
-    let folder = tempfile::tempdir().unwrap();
-    let guard = guard(&folder).await;
-    let signed_in = |subject: &str| {
-        let principal = Principal {
-            id: format!("token:i#{subject}"),
-            name: subject.into(),
-            role: Role::Admin,
-            facilities: FacilityScope::All,
-            may_read: false,
-        };
-        let token =
-            TokenName { issuer: "i".into(), subject: subject.into(), token_id: Some("t".into()) };
-        Arc::new(SignedIn { token: Some(token), ..guard.signed_in(principal, None, None) })
+/// Somebody who has signed in by a token.
+fn by_token(guard: &Guard, subject: &str) -> SignedIn {
+    let principal = Principal {
+        id: format!("token:i#{subject}"),
+        name: subject.into(),
+        role: Role::Admin,
+        facilities: FacilityScope::All,
+        may_read: false,
     };
-    let (ann, bob) = (signed_in("ann"), signed_in("bob"));
-    guard.remember("the token of bob, which has an end of its own", &bob).unwrap();
+    let token =
+        TokenName { issuer: "i".into(), subject: subject.into(), token_id: Some("t".into()) };
+    SignedIn { token: Some(token), ..guard.signed_in(principal, None, None) }
+}
+
+/// Denies the tokens of the subject `ann`, and notices it.
+async fn deny_ann(guard: &Guard) {
     let wish =
         DenialWish { issuer: "i".into(), subject: "ann".into(), token_id: None, until_ms: None };
     denials::deny(&*guard.store, wish, by()).await.unwrap();
     guard.follow().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_that_is_denied_while_it_is_verified_is_not_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let guard = guard(&folder).await;
+    let [ann, bob] = ["ann", "bob"].map(|subject| Arc::new(by_token(&guard, subject)));
+    guard.remember("the token of bob, which has an end of its own", &bob).unwrap();
+    deny_ann(&guard).await;
     assert_eq!(guard.remember("the token of ann", &ann), Err(Denial::Invalid));
     assert!(guard.remembered("the token of ann").is_none());
     assert!(guard.remembered("the token of bob, which has an end of its own").is_some());
+}
+
+#[tokio::test]
+async fn a_token_whose_key_goes_while_it_is_verified_is_not_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let guard = guard(&folder).await;
+    // No issuer has this key any more.
+    let ann = Arc::new(SignedIn { signed_by: Some([7; 32]), ..by_token(&guard, "ann") });
+    assert_eq!(guard.remember("the token of ann", &ann), Err(Denial::Invalid));
+    assert!(guard.remembered("the token of ann").is_none());
+}
+
+#[tokio::test]
+async fn what_is_remembered_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let guard = guard(&folder).await;
+    let (ann, remembered) = (Arc::new(by_token(&guard, "ann")), Remembered::new(64));
+    for nth in 0..5_000 {
+        remembered.put(&format!("{nth:040}"), ann.clone());
+    }
+    assert!((1..=64).contains(&remembered.len()), "{}", remembered.len());
 }
 
 /// A store with a session of somebody, and its cookie's value.
@@ -197,4 +226,137 @@ async fn what_has_ended_does_not_count_again_when_the_clock_is_set_back() {
     }
     assert!(guard.remembered(&endless.text).is_some());
     assert!(guard.metrics.clock_set_back.get() >= 3_600);
+}
+
+#[tokio::test]
+async fn a_session_ends_with_the_tokens_of_its_subject() {
+    let folder = tempfile::tempdir().unwrap();
+    let guard = guard(&folder).await;
+    guard.follow().await.unwrap();
+    let (row, cookie) = with_session(&guard).await;
+    guard.verify(&cookie).await.unwrap();
+    let endings = guard.endings.load(Ordering::Acquire);
+    let who = Arc::new(guard.by_session(&row, &cookie).unwrap());
+    deny_ann(&guard).await;
+    assert!(guard.remembered(&cookie).is_none());
+    assert!(guard.by_session(&row, &cookie).is_none(), "it is read anew");
+    let found_before = guard.remember_session(&cookie, &who, endings);
+    assert_eq!(found_before, Err(Denial::Invalid));
+    assert_eq!(guard.verify(&cookie).await.map(drop), Err(Denial::Invalid));
+}
+
+#[tokio::test]
+async fn a_session_whose_facilities_are_looked_up_again_stays_what_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let guard = guard(&folder).await;
+    guard.follow().await.unwrap();
+    let (row, cookie) = with_session(&guard).await;
+    let who = guard.by_session(&row, &cookie).unwrap();
+    let token = who.token.clone();
+    let over = SignedIn { visible_until: Some(Instant::now()), ..who };
+    guard.remembered.put(&cookie, Arc::new(over));
+    assert!(guard.remembered(&cookie).is_none(), "it may see other facilities by now");
+    let again = guard.verify(&cookie).await.unwrap();
+    assert_eq!(again.session_id(), Some(row.id.as_str()));
+    assert_eq!((again.until_ms, &again.token), (Some(row.expires_ms), &token));
+    assert!(token.is_some() && guard.remembered(&cookie).is_some());
+}
+
+#[tokio::test]
+async fn a_remembered_session_that_is_not_used_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let guard = guard(&folder).await;
+    let (row, cookie) = with_session(&guard).await;
+    let who = guard.by_session(&row, &cookie).unwrap();
+    let minute = Duration::from_secs(60);
+    let session = KnownSession::new(row.id.clone(), minute, row.used_ms - 60_000);
+    guard.remembered.put(&cookie, Arc::new(SignedIn { session: Some(session), ..who }));
+    assert!(guard.remembered(&cookie).is_none());
+}
+
+#[tokio::test]
+async fn an_owners_key_stands_for_its_facility_and_for_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let guard = guard(&folder).await;
+    let [north, south, unnamed] = [Some("north"), Some("south"), None].map(|key| {
+        let row = FacilityRow::new(Uuid::new_v4(), "A".into(), "UTC".into());
+        let (id, key) = (row.id, key.map(str::to_owned));
+        guard.directory.insert(FacilityRow { key, ..row });
+        id
+    });
+    let keys = ["north".to_owned()].into();
+    let scope = FacilityScope::Only(NamedFacilities { keys, ..NamedFacilities::default() });
+    let principal = Principal { facilities: scope, ..by_token(&guard, "ann").principal };
+    let who = guard.signed_in(principal, None, None);
+    assert!(who.visible.has(north) && !who.visible.has(south) && !who.visible.has(unnamed));
+    assert!(who.visible_until.is_some(), "the key may stand for another one later");
+}
+
+#[tokio::test]
+async fn after_a_restore_of_the_database_each_session_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let guard = guard(&folder).await;
+    guard.follow().await.unwrap();
+    let (_, cookie) = with_session(&guard).await;
+    guard.verify(&cookie).await.unwrap();
+    // The backup is older than what was looked at last.
+    guard.version.fetch_add(10, Ordering::AcqRel);
+    guard.follow().await.unwrap();
+    assert!(guard.remembered(&cookie).is_none(), "it may have ended in the backup");
+    guard.verify(&cookie).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_for_the_database_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let guard = guard(&folder).await;
+    guard.follow().await.unwrap();
+    let unknown = api_keys::NewApiKey::random().text;
+    let (_, cookie) = with_session(&guard).await;
+    let all = guard.waiting_for_keys.clone().acquire_many_owned(WAITING as u32).await.unwrap();
+    assert_eq!(guard.verify(&unknown).await.map(drop), Err(Denial::Unavailable));
+    drop(all);
+    assert_eq!(guard.verify(&unknown).await.map(drop), Err(Denial::Invalid));
+    let all = guard.waiting.acquire_many(WAITING as u32).await.unwrap();
+    assert_eq!(guard.verify(&cookie).await.map(drop), Err(Denial::Unavailable));
+    drop(all);
+    // So many are read at a time; the others wait for their turn.
+    let turns = guard.looked_up.acquire_many(LOOKED_UP as u32).await.unwrap();
+    assert_eq!(guard.looked_up.available_permits(), 0);
+    let (reader, mine) = (guard.clone(), cookie.clone());
+    let reading = tokio::spawn(async move { reader.verify(&mine).await.map(drop) });
+    while guard.waiting.available_permits() == WAITING {
+        tokio::task::yield_now().await;
+    }
+    drop(turns);
+    assert_eq!(reading.await.unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn looks_for_unknown_keys_are_shared_and_some_time_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let guard = guard(&folder).await;
+    let unknown = || api_keys::NewApiKey::random().text;
+    let mut began = Vec::new();
+    for _ in 0..2 {
+        assert_eq!(guard.verify(&unknown()).await.map(drop), Err(Denial::Invalid));
+        began.push(guard.last_look.lock().await.began.unwrap());
+    }
+    assert!(began[1] - began[0] >= by_key::BETWEEN_LOOKS);
+    // Those that have come before a look began learn what it found: here, nothing.
+    let mut last = guard.last_look.lock().await;
+    let waiting: Vec<_> = (0..10)
+        .map(|_| {
+            let (guard, key) = (guard.clone(), unknown());
+            tokio::spawn(async move { guard.verify(&key).await.map(drop) })
+        })
+        .collect();
+    while guard.waiting_for_keys.available_permits() > WAITING - 10 {
+        tokio::task::yield_now().await;
+    }
+    *last = Look { began: Some(Instant::now()), has_found: false };
+    drop(last);
+    for one in waiting {
+        assert_eq!(one.await.unwrap(), Err(Denial::Unavailable));
+    }
 }

@@ -91,3 +91,39 @@ fn principal(row: &ApiKeyRow) -> Option<Principal> {
         may_read: row.may_read,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: &str, role: &str, facilities: Option<&str>) -> ApiKeyRow {
+        ApiKeyRow {
+            id: id.into(),
+            hash: api_keys::hash(id).to_vec(),
+            name: id.into(),
+            role: role.into(),
+            may_read: false,
+            facilities: facilities.map(str::to_owned),
+            created_ms: 0,
+            created_by: "the test".into(),
+            expires_ms: None,
+            used_ms: None,
+            revoked_ms: None,
+            revoked_by: None,
+        }
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_no_key_and_nothing_is_widened() {
+        let (known, unreadable) = KnownKeys::of(vec![
+            row("right", "viewer", Some("[]")),
+            row("no role", "root", None),
+            row("no list", "viewer", Some("all")),
+            row("no ids", "viewer", Some("[\"north\"]")),
+            ApiKeyRow { revoked_ms: Some(1), ..row("revoked", "viewer", None) },
+        ]);
+        assert_eq!(unreadable, ["no role", "no list", "no ids"]);
+        assert_eq!(known.0.keys().collect::<Vec<_>>(), ["right"]);
+        assert_eq!(known.get("right").unwrap().principal.facilities, FacilityScope::of_ids([]));
+    }
+}

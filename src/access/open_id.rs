@@ -363,6 +363,27 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn codes_are_exchanged_in_a_bounded_number() {
+        let provider = "http://127.0.0.1:1";
+        let mut settings = AuthSettings::default();
+        settings.main.issuer = Some(provider.into());
+        settings.main.client_id = Some("summary".into());
+        let tokens = Arc::new(Tokens::open(&settings).unwrap());
+        let open_id = OpenId::open(&settings, tokens).unwrap();
+        let _all = open_id.exchanges.acquire_many(EXCHANGES as u32).await.unwrap();
+        let addresses = Addresses {
+            authorization: provider.into(),
+            token: provider.into(),
+            end_session: None,
+            sends_iss: false,
+            takes_basic: true,
+        };
+        let refused = open_id.exchange(&open_id.clients[0], &addresses, "code", "verifier").await;
+        let Err(Fault::Away(why)) = refused else { panic!("{refused:?}") };
+        assert_eq!(why, "too many people sign in");
+    }
+
     #[test]
     fn names_and_secrets_of_clients_are_encoded_before_they_are_joined() {
         let joined = STANDARD.encode("a%3Ab:c+d%2B%25");

@@ -156,6 +156,9 @@ mod tests {
         for password in ["", "short", "aaaaaaaaaaaaaaaa", "Anna.Baker-99", &"x".repeat(1_001)] {
             assert!(fault(password, "anna.baker").is_some(), "{password}");
         }
+        let of_bytes = |length: usize| "correct horse battery ".chars().cycle().take(length);
+        assert!(fault(&of_bytes(1_001).collect::<String>(), "anna").is_some());
+        assert_eq!(fault(&of_bytes(1_000).collect::<String>(), "anna"), None);
         assert_eq!(fault("correct horse battery", "anna"), None);
         assert_eq!(fault(&generated(), "anna"), None);
     }
@@ -170,6 +173,8 @@ mod tests {
         assert_eq!(passwords.fits(wrong.clone(), Some(right)).await, Ok(false));
         assert_eq!(passwords.fits(wrong.clone(), None).await, Ok(false));
         assert_eq!(count.get(), 3);
+        let cores = available_parallelism().map_or(1, usize::from);
+        assert_eq!(passwords.cores.available_permits(), cores, "no more at a time");
         let _all = passwords.cores.acquire_many(passwords.cores.available_permits() as u32).await;
         let waiting: Vec<_> = (0..WAITING)
             .map(|_| {

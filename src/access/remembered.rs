@@ -68,6 +68,13 @@ impl Remembered {
         }
     }
 
+    /// How many there are.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        let shards = self.shards.iter();
+        shards.map(|shard| shard.read().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+
     fn place(&self, credential: &str) -> u64 {
         let bytes = credential.as_bytes();
         xxh3_64_with_seed(&bytes[bytes.len().saturating_sub(TAIL)..], self.seed)

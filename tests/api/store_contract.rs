@@ -9,6 +9,7 @@ mod differences;
 mod errors;
 mod fleet;
 mod marks;
+mod people;
 mod postgres_db;
 mod postgres_instants;
 mod postgres_plans;
@@ -120,6 +121,12 @@ macro_rules! contract {
                     entries_and_denials_are_deleted_by_their_age_alone,
                     a_denial_comes_back_as_it_was_stored_and_raises_the_access_version,
                     what_is_not_done_is_not_noted,
+                }
+                people::{
+                    a_session_begins_only_while_its_account_is_as_it_was,
+                    only_the_sessions_that_are_meant_end_or_are_listed,
+                    a_code_counts_once_and_only_while_nobody_can_sign_in,
+                    nothing_is_done_that_cannot_be_noted,
                 }
                 runs::{
                     a_tick_is_queued_once_by_many_at_once,

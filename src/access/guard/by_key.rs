@@ -11,7 +11,7 @@ use crate::{access::known_keys::KnownKeys, store};
 /// The most time that a request waits for a look for an API key that is not known here.
 const LOOK_WAIT: Duration = Duration::from_secs(2);
 /// The time between two such looks.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+pub(super) const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 impl Guard {
     pub(super) async fn verify_key(

@@ -113,4 +113,9 @@ fn only_events_that_name_a_facility_of_somebody_elses_are_refused_before_the_dat
     assert_eq!(Overlay::named_outside(&events, &only(&[own])), [7, 8, 9, 10, 11]);
     assert_eq!(Overlay::named_outside(&events, &only(&[own, other])), [0; 0]);
     assert_eq!(Overlay::named_outside(&events, &Visible::All), [0; 0]);
+    // The rule beside the stored rows does not rest on that one.
+    for event in of(other) {
+        let refused = overlay().fold(std::slice::from_ref(&event), &only(&[own]));
+        assert_eq!(refused, Err(Refusal::Forbidden(vec![0])), "{event:?}");
+    }
 }

@@ -245,6 +245,19 @@ async fn a_credential_that_is_sent_in_another_way_is_none() {
     ] {
         assert_eq!(ask(wrong).await, 401);
     }
+    // Only the live updates take a WebSocket that signs in later.
+    for (method, path) in [
+        (Method::GET, "/v1/facilities"),
+        (Method::GET, "/v1/api-keys"),
+        (Method::GET, "/v1/stream?subject=all"),
+        (Method::POST, "/v1/rebuild"),
+    ] {
+        let request = service.request_as(None, method, path).header("connection", "upgrade");
+        let answer = request.header("upgrade", "websocket").send().await.unwrap();
+        let (status, text) = (answer.status().as_u16(), answer.text().await.unwrap());
+        let is_refused = status == 401 || text.contains("event: expired");
+        assert!(is_refused, "{path}: {status} {text}");
+    }
 }
 
 #[tokio::test]

@@ -31,6 +31,11 @@ async fn each_refused_token_is_counted_by_what_is_wrong_with_it_and_by_no_more()
         let after = counted(&service, name, ("reason", reason)).await;
         assert_eq!(after - before, 1.0, "{what}: {reason}");
     }
+    let denial = json!({"issuer": ISSUER, "subject": "denied"});
+    assert_eq!(service.post("/v1/denied-principals", &denial).await.status(), 201);
+    let denied = signer.token(json!({"roles": ["admin"], "sub": "denied"}));
+    assert_eq!(get_as(&service, &denied, "/v1/auth/me").await.0, 401);
+    assert_eq!(counted(&service, "access_token_refusals_total", ("reason", "denied")).await, 1.0);
     let scrape = Scrape::of(&service).await;
     for (name, labels, _) in scrape.samples().filter(|(name, ..)| name.starts_with("access_")) {
         for value in labels.values() {

@@ -1,6 +1,9 @@
 //! Accounts: made by the command, used with a password, slowed down and never locked out.
 
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -98,6 +101,7 @@ on_both_stores! {
         let response = login(&service, "Anna", PASSWORD).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(response.headers()["vary"], "Cookie, Authorization");
         let set = set_cookie(&response, SESSION);
         for part in ["Path=/", "Secure", "HttpOnly", "SameSite=Strict"] {
             assert!(set.split("; ").any(|found| found == part), "{set}");
@@ -155,6 +159,12 @@ on_both_stores! {
         assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
         let outcome = "sign_ins_total{outcome=\"refused\",way=\"password\"}";
         assert_eq!(metric(&service, outcome).await, 4.0);
+        for (name, password) in [("n".repeat(101), "x".into()), ("anna".into(), "p".repeat(1_001))]
+        {
+            let before = metric(&service, "password_hashes_total").await;
+            assert_eq!(login(&service, &name, &password).await.status(), 422, "too long");
+            assert_eq!(metric(&service, "password_hashes_total").await, before);
+        }
         let log = service.get("/v1/audit-log").await.text().await.unwrap();
         assert!(!log.contains("sign_in.failed"), "anybody could fill it: {log}");
     }
@@ -279,6 +289,10 @@ async fn a_flood_of_passwords_is_bounded_and_does_not_stop_other_requests() {
     let busy = answers.iter().filter(|(status, _)| *status == 503).count();
     assert!(answers.iter().all(|answer| [(401, false), (503, true)].contains(answer)));
     assert!(busy > 0, "64 may wait");
+    // The account is being guessed at: wherever somebody tries it from, the answer comes later.
+    let began = Instant::now();
+    assert_eq!(ask(&client_at([127, 0, 2, 1].into())).await.0, 401);
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -280,6 +280,7 @@ async fn signing_out_goes_on_at_the_provider_and_the_provider_signs_out_too() {
             claims.as_object_mut().unwrap().retain(|name, _| name != "sub" && name != "sid");
         }),
         ("over", |claims| claims["exp"] = json!(now_ms() / 1_000 - 100)),
+        ("of no time", |claims| drop(claims.as_object_mut().unwrap().remove("iat"))),
     ] {
         assert_eq!(logout(change, pair).await, 400, "{what}");
     }
@@ -301,6 +302,13 @@ async fn while_the_provider_is_away_nobody_signs_in_and_sessions_go_on() {
     let session = world.signed_in().await;
     let begun = world.begin("").await;
     world.give(&begun, |_| {});
+    // Neither the code nor the secret of the client goes where a redirect points to.
+    let elsewhere = OpenId::start(&[]).await;
+    elsewhere.give(&begun.parameter("code_challenge"), "x");
+    world.provider.redirect_codes(Some(format!("{}/token", elsewhere.issuer())));
+    assert_eq!(world.back(&begun, |_| {}).await.status(), 503);
+    assert!(elsewhere.exchanged().is_empty(), "{:?}", elsewhere.exchanged());
+    world.provider.redirect_codes(None);
     world.provider.go_away().await;
     assert_eq!(world.back(&begun, |_| {}).await.status(), 503);
     assert_eq!(world.me(&session).await.0, 200);

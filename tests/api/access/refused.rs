@@ -10,7 +10,10 @@ use tokio::{
 };
 
 use super::{added, asked, get_as, key_of, signed_in};
-use crate::support::{PATIENCE, Service, wait_until};
+use crate::{
+    bad_input::raw_http::{Then, exchange},
+    support::{PATIENCE, Service, wait_until},
+};
 
 /// What the service answers on a connection until it closes it.
 async fn until_closed(service: &Service, bytes: &[u8]) -> String {
@@ -143,6 +146,20 @@ async fn a_refusal_after_the_100_is_the_same_and_reads_no_more_than_without_it()
         let answer = until_closed(&service, head.as_bytes()).await;
         let last = answer.strip_prefix("HTTP/1.1 100 Continue\r\n\r\n").unwrap_or(&answer);
         assert!(last.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_long_body_that_nobody_reads_the_rest_is_not_read_either() {
+    let service = Service::on_sqlite().start().await;
+    for (length, is_read) in [(10_000, true), (1_000_000, false)] {
+        let first = "GET /v1/facilities HTTP/1.1\r\nhost: localhost\r\ncontent-length: ";
+        let body = "x".repeat(length);
+        let next = "GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        let bytes = format!("{first}{length}\r\n\r\n{body}{next}");
+        // The request behind the body is answered only where the whole body is read.
+        let answers = exchange(service.address, bytes.as_bytes(), Then::Listen).len();
+        assert_eq!(answers == 2, is_read, "{length}");
     }
 }
 

@@ -30,7 +30,10 @@ on_both_stores! {
         let service = with_anna(launch, &["--role", "viewer"]).await;
         add_user(service.launch(), "ben", &["--role", "operator"]).await;
         let (one, two) = (session(&service, "anna").await, session(&service, "anna").await);
-        let of_ben = session(&service, "ben").await;
+        let login = from_page(&service, Method::POST, "/v1/auth/login")
+            .header("user-agent", "x".repeat(5_000))
+            .json(&json!({"name": "ben", "password": PASSWORD}));
+        let of_ben = cookie(&login.send().await.unwrap(), SESSION);
         let ask = async |cookie: &str, method: Method, path: &str| {
             asked_with(&service, cookie, method, path).await
         };
@@ -53,6 +56,8 @@ on_both_stores! {
         assert_eq!(ask(&one, Method::GET, ME).await.0, 200);
         let all: Value = service.get("/v1/auth/sessions?of=all").await.json().await.unwrap();
         assert_eq!(all["items"].as_array().unwrap().len(), 2, "{all}");
+        let agents = all["items"].as_array().unwrap().iter().map(|one| one["agent"].as_str());
+        assert!(agents.flatten().any(|agent| agent == "x".repeat(200)), "{all}");
         let ended = service.request(Method::DELETE, &path(&of_ben)).send().await.unwrap();
         assert_eq!(ended.status(), 204, "an admin");
         assert_eq!(ask(&of_ben, Method::GET, ME).await.0, 401);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{
     added, asked, get_as,
     people::{PASSWORD, SESSION, asked_with, cookie, from_page},
+    signed_in,
 };
 use crate::{
     on_both_stores,
@@ -45,9 +46,16 @@ on_both_stores! {
         let other_site = service.request_as(None, Method::POST, "/v1/auth/setup");
         let body = json!({"code": code, "name": "anna", "password": PASSWORD});
         assert_eq!(other_site.json(&body).send().await.unwrap().status(), 403);
-        let short = from_page(&service, Method::POST, "/v1/auth/setup");
-        let body = json!({"code": code, "name": "anna", "password": "short"});
-        assert_eq!(short.json(&body).send().await.unwrap().status(), 422);
+        let long = "0".repeat(101);
+        for (code, name, password) in [
+            (code.as_str(), "anna", "short"),
+            (code.as_str(), "an na", PASSWORD),
+            (long.as_str(), "anna", PASSWORD),
+        ] {
+            let wrong = from_page(&service, Method::POST, "/v1/auth/setup");
+            let body = json!({"code": code, "name": name, "password": password});
+            assert_eq!(wrong.json(&body).send().await.unwrap().status(), 422, "{name} {password}");
+        }
         // Two at the same time: one makes the account.
         let typed = code.replace('-', " ").to_uppercase();
         let (one, two) =
@@ -128,5 +136,8 @@ async fn codes_are_not_guessed_fast_and_a_service_with_an_issuer_has_none() {
     let launch = Service::on_sqlite().env("FACILITY_SUMMARY__AUTH__SECRET", secret);
     let service = launch.start().await;
     assert_eq!(code_of(&service), None);
+    assert_eq!(set_up(&service, "0000-0000", "anna").await.status(), 404);
+    // Nor has one with a key.
+    let service = signed_in(Service::on_sqlite()).await;
     assert_eq!(set_up(&service, "0000-0000", "anna").await.status(), 404);
 }

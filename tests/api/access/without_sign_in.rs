@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::added;
-use crate::{on_both_stores, support::Service};
+use crate::{bad_input::raw_http::ask, on_both_stores, support::Service};
 
 on_both_stores! {
     async fn keys_are_made_by_the_command_only(launch: Launch) {
@@ -74,6 +74,9 @@ async fn a_page_of_another_site_changes_nothing_and_reads_nothing() {
         assert_eq!(status, 421, "{path}: {problem}");
         assert!(problem.contains("auth.sign_in"), "{path}: {problem}");
     }
+    // The same in the target, where the header names this machine.
+    let asked = ask(service.address, "GET", b"http://evil.example/v1/facilities", b"");
+    asked.says(421, "auth.sign_in");
     let named = service.request(Method::GET, "/v1/facilities").header("host", "localhost:9000");
     assert_eq!(named.send().await.unwrap().status(), 200);
     // With sign-in a page would need a credential, and the service may have any name.

@@ -95,6 +95,16 @@ async fn another_content_type_is_415_with_the_right_ones() {
         .await
         .expect("the service answers");
     says(bare, 415, &["The content type is missing"]).await;
+    let body = world.stock(5).to_string();
+    let coded = service
+        .request(Method::POST, "/v1/events")
+        .header("content-type", "application/cloudevents+json")
+        .header("content-encoding", "gzip")
+        .body(body)
+        .send()
+        .await
+        .expect("the service answers");
+    says(coded, 415, &["Content-Encoding \"gzip\" is not taken"]).await;
     world.assert_unchanged(&service).await;
 }
 

@@ -115,6 +115,13 @@ async fn a_header_that_is_not_text_is_ignored_or_named() {
         let answer = ask(service.address, "GET", world.today().as_bytes(), &latin);
         assert_eq!(answer.status, 200, "{answer:?}");
     }
+    // A client's own id is taken over into the log as long as it is short.
+    for (length, is_taken) in [(128, true), (129, false)] {
+        let id = "a".repeat(length);
+        let header = format!("X-Request-Id: {id}\r\n");
+        let answer = ask(service.address, "GET", world.today().as_bytes(), header.as_bytes());
+        assert_eq!(answer.header("x-request-id") == Some(id.as_str()), is_taken, "{length}");
+    }
     let typed = post("Content-Type: \u{ff}\r\nConnection: close\r\nContent-Length: 2\r\n", b"{}");
     let answers = exchange(service.address, &typed, Then::Listen);
     assert!([415, 422].contains(&answers[0].status), "{answers:?}");

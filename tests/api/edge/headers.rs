@@ -2,7 +2,7 @@
 
 use reqwest::{Method, Response};
 
-use super::{header, server};
+use super::{PROXIES, client_at, header, server};
 use crate::{
     access::{key_of, signed_in, site},
     support::Service,
@@ -107,4 +107,23 @@ async fn pages_of_other_origins_read_answers_only_where_they_are_listed() {
     let nobody = nobody.await.unwrap();
     assert_eq!(nobody.status(), 401);
     assert!(header(&nobody, "access-control-allow-origin").is_some());
+}
+
+#[tokio::test]
+async fn behind_a_proxy_only_its_word_says_that_the_client_uses_tls() {
+    let service = Service::on_sqlite().env(PROXIES, "127.0.0.5").start().await;
+    for (from, proto, has_tls) in [
+        ("127.0.0.5", Some("https"), true),
+        ("127.0.0.5", Some("https, http"), false),
+        ("127.0.0.5", Some("http"), false),
+        ("127.0.0.5", None, false),
+        ("127.0.0.6", Some("https"), false),
+    ] {
+        let request = client_at(from).get(format!("http://{}/v1/facilities", service.address));
+        let request =
+            proto.into_iter().fold(request, |r, text| r.header("x-forwarded-proto", text));
+        let answer = request.send().await.unwrap();
+        let said = header(&answer, "strict-transport-security").is_some();
+        assert_eq!(said, has_tls, "{from} {proto:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! How much is taken of one client.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -91,11 +91,16 @@ on_both_stores! {
         // notice it, nor do they the flood of another principal.
         let forged = || service.request_as(Some("fs_0123456789ab_forged"), Method::GET, &path);
         until_refused(forged, 500).await;
+        let (began, mut taken) = (Instant::now(), [0; 2]);
         for _ in 0..40 {
             assert_eq!(ask(&other).send().await.unwrap().status(), 200);
-            assert_eq!(forged().send().await.unwrap().status(), 429);
-            assert_eq!(ask(&flooding).send().await.unwrap().status(), 429);
+            for (taken, request) in taken.iter_mut().zip([forged(), ask(&flooding)]) {
+                *taken += u64::from(request.send().await.unwrap().status() != 429);
+            }
         }
+        // One in a second is added to each budget while the test asks.
+        let added = began.elapsed().as_secs() + 2;
+        assert!(taken.iter().all(|taken| *taken <= added), "{taken:?} of {added}");
     }
 }
 
@@ -118,6 +123,9 @@ async fn a_flood_of_unknown_credentials_is_refused_before_they_are_verified() {
     let bare = client.get(format!("http://{}/v1/facilities", service.address));
     assert_eq!(bare.send().await.unwrap().status(), 429);
     assert_eq!(get_from(&client, &service, "/none").await.status(), 429);
+    // So do those for which nobody has to sign in.
+    let login = format!("http://{}/v1/auth/login", service.address);
+    until_refused(|| client.post(&login), 100).await;
     let elsewhere = client_at("127.0.0.4");
     assert_eq!(get_from(&elsewhere, &service, "/none").await.status(), 404);
 }
@@ -250,6 +258,14 @@ async fn an_address_has_so_many_connections_and_a_trusted_proxy_any_number() {
         Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
     };
     assert!(ends, "the connection that is one too many is closed");
+    // A request that has come with such a connection is answered so, where it is answered.
+    for _ in 0..20 {
+        let client = client_at("127.0.0.8");
+        let url = format!("http://{address}/v1/facilities");
+        if let Ok(answer) = client.get(url).send().await {
+            assert_eq!(answer.status(), 429);
+        }
+    }
     let mut proxied = Vec::new();
     for _ in 0..10 {
         proxied.push(connect("127.0.0.9").await.unwrap());

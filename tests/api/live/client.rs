@@ -17,6 +17,12 @@ use uuid::Uuid;
 
 use crate::support::{PATIENCE, Service};
 
+/// What comes in time: heartbeats alone would go on for ever.
+async fn in_time<T>(what: &str, coming: impl Future<Output = T>) -> T {
+    let came = tokio::time::timeout(PATIENCE, coming).await;
+    came.unwrap_or_else(|_| panic!("no {what} in time"))
+}
+
 /// A client over WebSocket.
 pub struct Live(pub WebSocketStream<TcpStream>);
 
@@ -77,23 +83,29 @@ impl Live {
 
     /// The next message of this type.
     pub async fn until(&mut self, kind: &str) -> Value {
-        loop {
-            let message = self.next().await.expect("the connection goes on");
-            if message["type"] == kind {
-                return message;
+        in_time(kind, async {
+            loop {
+                let message = self.next().await.expect("the connection goes on");
+                if message["type"] == kind {
+                    return message;
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The close code, whatever comes before it.
     pub async fn end(&mut self) -> (Vec<Value>, Option<u16>) {
         let mut before = Vec::new();
-        loop {
-            match self.next().await {
-                Ok(message) => before.push(message),
-                Err(code) => return (before, code),
+        in_time("end", async {
+            loop {
+                match self.next().await {
+                    Ok(message) => before.push(message),
+                    Err(code) => return (before, code),
+                }
             }
-        }
+        })
+        .await
     }
 
     pub async fn subscribe(&mut self, facilities: &[Uuid]) -> Value {
@@ -149,12 +161,15 @@ impl Events {
     }
 
     pub async fn until(&mut self, name: &str) -> Event {
-        loop {
-            let event = self.next().await.unwrap_or_else(|| panic!("no {name} before the end"));
-            if event.name == name {
-                return event;
+        in_time(name, async {
+            loop {
+                let event = self.next().await.unwrap_or_else(|| panic!("no {name} before the end"));
+                if event.name == name {
+                    return event;
+                }
             }
-        }
+        })
+        .await
     }
 
     /// Whether no summary comes for a while.

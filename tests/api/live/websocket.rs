@@ -1,6 +1,14 @@
 //! What comes over a WebSocket.
 
+use futures_util::SinkExt;
 use serde_json::json;
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::frame::{
+        Frame,
+        coding::{Data, OpCode},
+    },
+};
 use uuid::Uuid;
 
 use super::client::Live;
@@ -136,13 +144,7 @@ async fn what_cannot_be_read_is_an_error_and_a_flood_is_the_end() {
         assert_eq!(live.until("error").await["code"], "malformed");
     }
     for _ in 0..120 {
-        if futures_util::SinkExt::send(
-            &mut live.0,
-            tokio_tungstenite::tungstenite::Message::text("{\"type\":\"ping\"}"),
-        )
-        .await
-        .is_err()
-        {
+        if live.0.send(Message::text("{\"type\":\"ping\"}")).await.is_err() {
             break;
         }
     }
@@ -151,6 +153,16 @@ async fn what_cannot_be_read_is_an_error_and_a_flood_is_the_end() {
     assert_eq!(code, Some(1008));
     let (mut live, _) = Live::connect(&service, &[]).await;
     live.send(json!({"type": "auth", "token": "x".repeat(20_000)})).await;
+    let (before, code) = live.end().await;
+    assert_eq!(before.last().unwrap()["code"], "message_too_large");
+    assert_eq!(code, Some(1008));
+    // In parts it is as large.
+    let (mut live, _) = Live::connect(&service, &[]).await;
+    for nth in 0..3 {
+        let part = if nth == 0 { Data::Text } else { Data::Continue };
+        let frame = Frame::message(vec![b'x'; 8_000], OpCode::Data(part), false);
+        live.0.send(Message::Frame(frame)).await.unwrap();
+    }
     let (before, code) = live.end().await;
     assert_eq!(before.last().unwrap()["code"], "message_too_large");
     assert_eq!(code, Some(1008));

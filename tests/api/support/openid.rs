@@ -55,6 +55,8 @@ struct Codes {
     challenge: String,
     /// The ID token that it then gives.
     id_token: String,
+    /// Where it sends who has a code.
+    redirect: Option<String>,
     /// The requests so far: the head and the form.
     asked: Vec<(String, String)>,
 }
@@ -114,6 +116,11 @@ impl OpenId {
         (codes.challenge, codes.id_token) = (challenge.to_owned(), id_token.to_owned());
     }
 
+    /// From now on it sends whoever exchanges a code to this URL.
+    pub fn redirect_codes(&self, to: Option<String>) {
+        self.state.codes.lock().expect("no test panics with it").redirect = to;
+    }
+
     /// The codes that it was asked to exchange: the head and the form of each request.
     pub fn exchanged(&self) -> Vec<(String, String)> {
         self.state.codes.lock().expect("no test panics with it").asked.clone()
@@ -159,6 +166,10 @@ impl Drop for OpenId {
 fn exchange(state: &State, head: &str, form: String) -> Answer {
     let mut codes = state.codes.lock().expect("no test panics with it");
     codes.asked.push((head.to_owned(), form.clone()));
+    if let Some(to) = &codes.redirect {
+        // The method and the body stay.
+        return Answer::Status("307 Temporary Redirect", format!("location: {to}\r\n"));
+    }
     let url = reqwest::Url::parse(&format!("http://form/?{form}")).expect("it is a form");
     let verifier = url.query_pairs().find(|(name, _)| name == "code_verifier");
     let hash = verifier.map(|(_, verifier)| {

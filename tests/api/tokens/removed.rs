@@ -68,3 +68,16 @@ async fn a_remembered_token_ends_when_its_key_is_gone_and_not_while_the_provider
     stop.cancel();
     fetching.await.unwrap();
 }
+
+#[tokio::test]
+async fn while_the_keys_of_a_provider_were_never_got_nobody_is_told_that_a_token_is_wrong() {
+    let pair = Pair::new("2026-01");
+    let mut provider = OpenId::start(std::slice::from_ref(&pair.jwk)).await;
+    provider.go_away().await;
+    let folder = tempfile::tempdir().unwrap();
+    let guard = guard(&folder, Arc::new(tokens_of(&provider, AT_ONCE))).await;
+    let token = pair.token(&provider.issuer());
+    assert_eq!(guard.verify(&token).await.map(drop), Err(Denial::Unavailable));
+    provider.come_back().await;
+    guard.verify(&token).await.unwrap();
+}

@@ -301,6 +301,15 @@ async fn a_token_for_somebody_else_or_of_somebody_else_is_refused() {
 }
 
 #[tokio::test]
+async fn a_name_for_people_is_short_and_on_one_line() {
+    let pair = Pair::new(Algorithm::ES256, "k1");
+    let tokens = open(issuer(&[&pair]));
+    let token = pair.with_claims(json!({"name": format!("Ann\r\n{}", "x".repeat(3_000))}));
+    let name = tokens.verify(&token, NOW_MS).await.unwrap().principal.name;
+    assert_eq!(name, format!("Ann{}", "x".repeat(997)));
+}
+
+#[tokio::test]
 async fn what_is_logged_of_a_forged_token_is_short_and_on_one_line() {
     let pair = Pair::new(Algorithm::ES256, "k1");
     let tokens = open(issuer(&[&pair]));

@@ -3,6 +3,7 @@
 mod facilities;
 mod flood;
 mod forged;
+mod identity;
 mod properties;
 mod settings;
 

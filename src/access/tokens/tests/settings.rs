@@ -180,6 +180,17 @@ fn fetched_keys_are_public_ones_for_signatures_and_others_are_passed_over() {
     assert!(from_settings(&secret.to_string()).is_ok(), "in the settings it is one");
 }
 
+#[test]
+fn a_key_verifies_by_no_other_algorithm_than_its_own() {
+    let pair = Pair::new(Algorithm::RS256, "k1");
+    let named = changed(pair.jwk.clone(), json!({"alg": "RS256"}));
+    let keys = from_settings(&named.to_string()).unwrap();
+    for (algorithm, verifies) in [(Algorithm::RS256, true), (Algorithm::PS256, false)] {
+        let signature = jsonwebtoken::crypto::sign(b"message", &pair.key, algorithm).unwrap();
+        assert_eq!(keys[0].verifies(algorithm, "message", &signature), verifies, "{algorithm:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_secret_is_read_from_its_file_and_a_weak_one_is_refused() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -258,6 +269,10 @@ fn no_token_is_made_without_a_secret_or_longer_than_is_accepted() {
     let many = (0..200).map(|_| uuid::Uuid::now_v7());
     let what = Mint { facilities: FacilityScope::of_ids(many), ..viewer() };
     assert!(matches!(mint(&settings, &what, NOW_MS), Err(MintError::TooLong(_))));
+    // Nor for a longer time than thirty days.
+    let what = Mint { ttl: Duration::from_secs(31 * 86_400), ..viewer() };
+    let minted = mint(&settings, &what, NOW_MS).unwrap();
+    assert_eq!(minted.expires_ms, NOW_MS + 30 * 86_400_000);
 }
 
 #[test]
