@@ -198,3 +198,21 @@ async fn what_has_ended_does_not_count_again_when_the_clock_is_set_back() {
     assert!(guard.remembered(&endless.text).is_some());
     assert!(guard.metrics.clock_set_back.get() >= 3_600);
 }
+
+#[tokio::test]
+async fn whoever_only_watches_does_not_use_a_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let guard = guard(&folder).await;
+    let begun_ms = guard.clock.now_ms();
+    guard.clock.sync(begun_ms, Instant::now());
+    guard.follow().await.unwrap();
+    let (_, cookie) = with_session(&guard).await;
+    let who = guard.verify_watching(&cookie).await.unwrap();
+    let idle_ms = i64::try_from(guard.lifetimes().idle.as_millis()).unwrap();
+    let used_at = |ms: i64| !who.session.as_ref().unwrap().is_idle(ms + idle_ms - 1);
+    guard.clock.sync(begun_ms + 60_000, Instant::now());
+    assert!(guard.remembered_watching(&cookie).is_some());
+    assert!(guard.session_uses.take().is_empty() && !used_at(begun_ms + 30_000));
+    assert!(guard.remembered(&cookie).is_some());
+    assert!(!guard.session_uses.take().is_empty() && used_at(begun_ms + 30_000));
+}

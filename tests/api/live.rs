@@ -1,7 +1,9 @@
 //! Live clients, with a WebSocket library and bare HTTP that are not the service's own.
 
-mod client;
+pub mod client;
 mod events;
+mod limits;
 mod resume;
+mod views;
 mod websocket;
 mod who;
