@@ -3,6 +3,7 @@
 mod by_key;
 mod by_session;
 mod by_token;
+mod watching;
 
 use std::{
     sync::{
@@ -203,9 +204,13 @@ impl Guard {
     /// Who has this credential, as far as that is remembered. Costs a look-up.
     pub fn remembered(&self, credential: &str) -> Option<Arc<SignedIn>> {
         let now_ms = self.clock.never_back_ms();
-        let who = self.remembered.find(credential).filter(|who| !who.is_over(now_ms))?;
+        let who = self.recall(credential, now_ms)?;
         self.note_use(&who, now_ms);
         Some(who)
+    }
+
+    fn recall(&self, credential: &str, now_ms: i64) -> Option<Arc<SignedIn>> {
+        self.remembered.find(credential).filter(|who| !who.is_over(now_ms))
     }
 
     /// Whether the credential of somebody who signed in has ended since.
@@ -218,6 +223,12 @@ impl Guard {
     /// # Errors
     /// It is not right, or that cannot be found out now.
     pub async fn verify(self: &Arc<Self>, credential: &str) -> Result<Arc<SignedIn>, Denial> {
+        let who = self.find_out(credential).await?;
+        self.note_use(&who, self.clock.never_back_ms());
+        Ok(who)
+    }
+
+    async fn find_out(self: &Arc<Self>, credential: &str) -> Result<Arc<SignedIn>, Denial> {
         if let Some(id) = sessions::id_of(credential) {
             return self.verify_session(id, credential).await;
         }
@@ -226,7 +237,6 @@ impl Guard {
             None => self.verify_token(credential).await?,
         });
         self.remember(credential, &who)?;
-        self.note_use(&who, self.clock.never_back_ms());
         Ok(who)
     }
 

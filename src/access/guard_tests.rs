@@ -362,3 +362,21 @@ async fn looks_for_unknown_keys_are_shared_and_some_time_apart() {
         assert_eq!(one.await.unwrap(), Err(Denial::Unavailable));
     }
 }
+
+#[tokio::test]
+async fn whoever_only_watches_does_not_use_a_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let guard = guard(&folder).await;
+    let begun_ms = guard.clock.now_ms();
+    guard.clock.sync(begun_ms, Instant::now());
+    guard.follow().await.unwrap();
+    let (_, cookie) = with_session(&guard).await;
+    let who = guard.verify_watching(&cookie).await.unwrap();
+    let idle_ms = i64::try_from(guard.lifetimes().idle.as_millis()).unwrap();
+    let used_at = |ms: i64| !who.session.as_ref().unwrap().is_idle(ms + idle_ms - 1);
+    guard.clock.sync(begun_ms + 60_000, Instant::now());
+    assert!(guard.remembered_watching(&cookie).is_some());
+    assert!(guard.session_uses.take().is_empty() && !used_at(begun_ms + 30_000));
+    assert!(guard.remembered(&cookie).is_some());
+    assert!(!guard.session_uses.take().is_empty() && used_at(begun_ms + 30_000));
+}

@@ -9,6 +9,7 @@ pub mod denials;
 pub mod guard;
 pub mod key_ring;
 mod known_keys;
+pub mod network;
 pub mod open_id;
 pub mod passwords;
 mod people;

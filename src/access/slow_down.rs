@@ -3,12 +3,14 @@
 //! later, and no more than that. All of this is in the memory of one server, and bounded.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use moka::{policy::EvictionPolicy, sync::Cache};
+
+use super::network::Network;
 
 /// Failures that are free, and the time after which one more is.
 #[derive(Clone, Copy)]
@@ -30,8 +32,8 @@ const KEPT: u64 = 10_000;
 
 /// Failures of late.
 pub struct SlowDown {
-    addresses: Cache<IpAddr, Counter>,
-    pairs: Cache<(String, IpAddr), Counter>,
+    addresses: Cache<Network, Counter>,
+    pairs: Cache<(String, Network), Counter>,
     accounts: Cache<String, Counter>,
 }
 
@@ -66,7 +68,7 @@ impl SlowDown {
     /// # Errors
     /// There were too many failures; after these seconds there may be another attempt.
     pub fn attempt(&self, account: &str, address: IpAddr) -> Result<Attempt, u32> {
-        let (now, address) = (Instant::now(), network(address));
+        let (now, address) = (Instant::now(), Network::of(address));
         let pair = self.pairs.get_with((account.to_owned(), address), || new(PAIR, now));
         take(&pair, PAIR, now)?;
         // What is refused already takes nothing from the others at the address.
@@ -108,14 +110,6 @@ fn take(counter: &Counter, pace: Pace, now: Instant) -> Result<(), u32> {
 fn give(counter: &Counter, pace: Pace, more: f64) {
     let mut counter = counter.lock().unwrap_or_else(PoisonError::into_inner);
     counter.0 = (counter.0 + more).min(f64::from(pace.free));
-}
-
-/// Whoever has an address of IPv6 has a /64 of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-    }
 }
 
 #[cfg(test)]
@@ -161,13 +155,6 @@ mod tests {
             let attempt = slow.attempt("anna", IpAddr::from([192, 0, 2, n])).ok().unwrap();
             assert_eq!(attempt.waits, u32::from(n) >= ACCOUNT.free, "{n}");
         }
-    }
-
-    #[test]
-    fn addresses_of_one_network_of_ipv6_are_one_and_a_mapped_one_is_that_of_ipv4() {
-        assert_eq!(network(ip("2001:db8::1")), network(ip("2001:db8::2:0:0:1")));
-        assert_ne!(network(ip("2001:db8::1")), network(ip("2001:db8:0:1::1")));
-        assert_eq!(network(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));
     }
 
     #[test]

@@ -156,6 +156,15 @@ impl Edge {
         self.limits.as_ref().map(admit).transpose()
     }
 
+    /// The same, for a message of a live client that has something verified as a request has.
+    ///
+    /// # Errors
+    /// 429: there is nothing left of it.
+    pub fn admit_message(&self, address: Option<IpAddr>) -> Result<Option<UnderWay>, Problem> {
+        let admit = |limits: &Limits| limits.admit_message(Payer::Address(address));
+        self.limits.as_ref().map(admit).transpose()
+    }
+
     /// Takes the bytes of events.
     ///
     /// # Errors

@@ -187,15 +187,23 @@ async fn admit(
             return Err(counted(refused));
         }
     };
-    let who = match guard.remembered(sent.credential) {
+    let is_live = matches!(rule, Rule::Live | Rule::Stream);
+    let remembered = match is_live {
+        true => guard.remembered_watching(sent.credential),
+        false => guard.remembered(sent.credential),
+    };
+    let who = match remembered {
         Some(who) => who,
         None => {
             let _under_way = edge.admit_address(request.request())?;
-            guard.verify(sent.credential).await.map_err(|denial| counted(sent.denied(denial)))?
+            let verified = match is_live {
+                true => guard.verify_watching(sent.credential).await,
+                false => guard.verify(sent.credential).await,
+            };
+            verified.map_err(|denial| counted(sent.denied(denial)))?
         }
     };
     let under_way = edge.admit(request.request(), &who)?;
-    let is_live = matches!(rule, Rule::Live | Rule::Stream);
     // A page of another site could open a WebSocket with the cookies of this one.
     if sent.is_cookie && (is_live || !request.method().is_safe()) {
         cross_site::require_own_page(request.headers(), guard.own_origin())?;

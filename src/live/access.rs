@@ -11,7 +11,7 @@ use super::{
     shard::{Shard, ticks},
     wire::{Close, Transport},
 };
-use crate::access::{Denial, Guard, SignedIn};
+use crate::access::{Denial, Guard, SignedIn, sessions};
 
 /// The messages that a client may send a minute.
 pub const MESSAGES: f64 = 100.0;
@@ -27,14 +27,17 @@ impl Shard {
             let Some(who) = state.who.clone() else { return };
             (who, state.credential.clone())
         };
-        match guard.remembered(&credential) {
+        match guard.remembered_watching(&credential) {
             Some(now) if Arc::ptr_eq(&now, &who) => {}
-            Some(now) => self.signed_in(connection, now),
+            Some(now) => {
+                self.signed_in(connection, now);
+                connection.flush(self);
+            }
             None => {
                 let (shard, connection) = (self.clone(), connection.clone());
                 let guard: Arc<Guard> = guard.clone();
                 tokio::task::spawn_local(async move {
-                    let verified = guard.verify(&credential).await;
+                    let verified = guard.verify_watching(&credential).await;
                     if connection.state().credential != credential {
                         return; // it was renewed meanwhile
                     }
@@ -55,33 +58,44 @@ impl Shard {
         if !who.principal.reads_figures() {
             return self.forbid(connection);
         }
-        let hidden: Vec<_> = {
+        let before = {
             let mut state = connection.state();
-            state.visible = who.visible.clone();
-            state.who = Some(who.clone());
             state.sign_in_by = None;
-            let cells = state.slots.iter().filter_map(|slot| slot.cell.as_ref());
-            cells.map(|cell| cell.id).filter(|id| !who.visible.has(*id)).collect()
+            state.who = Some(who.clone());
+            std::mem::replace(&mut state.visible, who.visible.clone())
         };
-        if !hidden.is_empty() {
-            for id in &hidden {
-                self.leave(connection, *id);
-            }
-            let detail = "These facilities are not among those that you may see any more.";
-            let told = json!({ "code": "forbidden", "facilities": hidden, "detail": detail });
-            connection.control("error", told);
-            connection.flush(self);
+        if before != who.visible {
+            self.changed_view(connection, &before);
         }
     }
 
-    /// Verifies the credential of a message.
-    pub async fn sign_in(self: &Rc<Self>, connection: &Rc<Connection>, credential: &str) {
+    /// Verifies the credential of a message. `admit` takes it from the budget of the client's
+    /// address, where it is not remembered; what it gives is held meanwhile.
+    ///
+    /// Whoever is refused has to go: nothing else that it has sent is verified.
+    pub async fn sign_in<T>(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        credential: &str,
+        admit: impl FnOnce() -> Result<T, String>,
+    ) {
         let Some(guard) = &self.hub.parts.guard else {
             return connection.control("authenticated", json!({ "sign_in": "off" }));
         };
+        let end = |code: &str, detail: &str| {
+            connection.error(code, detail);
+            connection.end(Close::Refused, self.tick.get());
+        };
+        if sessions::id_of(credential).is_some() {
+            guard.count_denied(Denial::Invalid.kind());
+            return end("unauthorized", NO_SESSION);
+        }
         let verified = match guard.remembered(credential) {
             Some(who) => Ok(who),
-            None => guard.verify(credential).await,
+            None => match admit() {
+                Ok(_under_way) => guard.verify(credential).await,
+                Err(detail) => return end("too_many_requests", &detail),
+            },
         };
         let who = match verified {
             Ok(who) => who,
@@ -91,8 +105,7 @@ impl Shard {
             }
             Err(denial) => {
                 guard.count_denied(denial.kind());
-                connection.error("unauthorized", "The credential is not valid here.");
-                return connection.end(Close::Refused, self.tick.get());
+                return end("unauthorized", "The credential is not valid here.");
             }
         };
         let before = connection.state().who.as_ref().map(|who| who.principal.id.clone());
@@ -158,6 +171,9 @@ impl Shard {
     }
 }
 
+/// Nobody could say from which page it comes.
+const NO_SESSION: &str = "A session counts as the cookie of the handshake only, which browsers \
+    send by themselves: sign in by a key or a token.";
 /// When a client may come back whose credential does not count: a browser must not knock all the
 /// time.
 const FOR_LONG_MS: u64 = 60_000;

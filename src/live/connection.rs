@@ -132,6 +132,13 @@ impl Connection {
         self.state().is_over
     }
 
+    /// It is known who it is: what it has sent since goes on.
+    pub fn has_verified(&self) {
+        let mut state = self.state();
+        state.is_verifying = false;
+        state.wake();
+    }
+
     /// Wakes whoever writes, later.
     pub fn wait(&self, waker: &Waker) {
         let mut state = self.state();
@@ -183,7 +190,7 @@ impl Connection {
             Rank::Control => self.state().control.pop_front(),
             Rank::Figures => self.next_figure(shard),
             Rank::All => shard.next_of_all(self),
-            Rank::Totals => self.state().totals.as_mut()?.take(),
+            Rank::Totals => self.state().totals.as_mut()?.waiting.take(),
             Rank::Proof => {
                 let mut state = self.state();
                 // What waits might be older than what it says.
@@ -217,7 +224,7 @@ impl Connection {
             }
             return Some(match self.transport {
                 Transport::Websocket => message,
-                Transport::Sse => shard.with_id(message, state.nothing_waits(shard.last_of_all())),
+                Transport::Sse => shard.with_id(message, &state),
             });
         }
     }

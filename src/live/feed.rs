@@ -71,10 +71,9 @@ impl Shard {
         let (message, to) = self.after(connection.transport, seen, &visible);
         let has_more = to < self.feed.borrow().last();
         state.all = Some((to, has_more));
-        let has_everything = state.nothing_waits(self.last_of_all());
         message.map(|message| match connection.transport {
             Transport::Websocket => message,
-            Transport::Sse => self.with_id(message, has_everything),
+            Transport::Sse => self.with_id(message, &state),
         })
     }
 

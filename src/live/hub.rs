@@ -19,7 +19,7 @@ use super::{
     replay::{Replay, Since},
 };
 use crate::{
-    access::Guard,
+    access::{Guard, network::Network},
     cache::{
         memory::Memory,
         watcher::{Taken, Watcher},
@@ -79,8 +79,8 @@ pub struct Hub {
 pub enum Payer {
     /// Somebody who is signed in, by the principal's id.
     Principal(String),
-    /// An address.
-    Address(IpAddr),
+    /// An address, as the limits count it.
+    Address(Network),
 }
 
 /// Why a client is not taken.
@@ -205,7 +205,8 @@ impl Hub {
             );
         }
         if let Some(address) = address {
-            seat.count_for(Payer::Address(address), settings.clients_per_address)?;
+            let payer = Payer::Address(Network::of(address));
+            seat.count_for(payer, settings.clients_per_address)?;
         }
         self.take_turn()?;
         Ok(seat)

@@ -6,8 +6,8 @@
 //! between them. `shard` has the clients of its worker and what they follow (`cell`); `turn` and
 //! `tick` are its work. `connection` is one client, `slots` what waits for it. `pushed`
 //! and `wire` are the encodings, `loader` reads what is shown first, `replay` knows what a client
-//! has missed that comes back, `feed` has the changes of all. How bytes get to clients is in
-//! `src/http/live/`.
+//! has missed that comes back, `feed` has the changes of all. `access` is who a client is, `view`
+//! what changes when it may see other facilities. How bytes get to clients is in `src/http/live/`.
 
 pub mod access;
 pub mod cell;
@@ -24,4 +24,5 @@ pub mod slots;
 mod tick;
 pub mod totals;
 mod turn;
+mod view;
 pub mod wire;

@@ -71,6 +71,8 @@ pub struct Shard {
     /// Since this tick something is lost, which clients were not told yet.
     pub(super) lost_since: Cell<Option<u64>>,
     pub(super) totals_of: Cell<u64>,
+    /// Somebody has no totals yet of the facilities that it may see.
+    pub(super) wants_totals: Cell<bool>,
     metrics: [MetricCells; 2],
 }
 
@@ -121,6 +123,7 @@ impl Shard {
             lost: Cell::new(None),
             lost_since: Cell::new(None),
             totals_of: Cell::new(0),
+            wants_totals: Cell::new(false),
             metrics,
             hub,
         }
@@ -239,7 +242,7 @@ impl Shard {
         match transport {
             Transport::Websocket => transport.message("heartbeat", exact.to_string().as_bytes()),
             Transport::Sse => {
-                self.with_id(wire::event("heartbeat", exact.to_string().as_bytes()), true)
+                self.with_id(wire::event("heartbeat", exact.to_string().as_bytes()), state)
             }
         }
     }
@@ -247,6 +250,9 @@ impl Shard {
     /// The instant as of which what the client follows is exact, in milliseconds, as far as that
     /// can be counted; and the number of facilities that cannot.
     fn exact_ms(&self, state: &State) -> (Option<i64>, usize) {
+        if state.totals.as_ref().is_some_and(|totals| !totals.are_current) {
+            return (None, 0);
+        }
         if state.all.is_none() {
             return self.exact_ms_of(state.slots.iter().filter_map(|slot| slot.cell.as_ref()));
         }
@@ -277,12 +283,15 @@ impl Shard {
         (exact_ms, uncounted)
     }
 
-    /// An event with its end. Its id says that the client has everything up to there.
-    pub(super) fn with_id(&self, event: Bytes, has_everything: bool) -> Bytes {
+    /// An event with its end. Its id says that the client has everything up to there, of the
+    /// facilities that it follows, and of no others.
+    pub(super) fn with_id(&self, event: Bytes, state: &State) -> Bytes {
         let mut whole = BytesMut::from(&event[..]);
+        let has_everything = state.nothing_waits(self.last_of_all()) && state.has_newest();
         if has_everything && let Some(epoch) = &*self.epoch.borrow() {
             let Position { generation, number } = self.position.get();
-            let id = format!("id: {}.{generation}.{number}\n", epoch.name());
+            let (epoch, followed) = (epoch.name(), state.followed());
+            let id = format!("id: {epoch}.{generation}.{number}.{followed:016x}\n");
             whole.extend_from_slice(id.as_bytes());
         }
         whole.extend_from_slice(b"\n");

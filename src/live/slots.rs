@@ -3,6 +3,8 @@
 use std::{collections::VecDeque, rc::Rc, sync::Arc, task::Waker};
 
 use bytes::{Buf, Bytes};
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{cell::FacilityCell, hub::Seat, wire::Close};
 use crate::access::{SignedIn, Visible};
@@ -17,6 +19,17 @@ pub struct Slot {
     pub least: i64,
     /// A newer state waits.
     pub(super) is_waiting: bool,
+}
+
+/// The totals that a client follows.
+#[derive(Default)]
+pub struct Totals {
+    /// Those that wait.
+    pub waiting: Option<Bytes>,
+    /// The last ones are of the facilities that it may see now. Without them nothing is proven.
+    pub are_current: bool,
+    /// They are being read.
+    pub are_asked: bool,
 }
 
 /// What is known of a client.
@@ -34,8 +47,8 @@ pub struct State {
     pub heartbeat: bool,
     /// It follows all facilities: up to where it has the feed, and whether more may be sent now.
     pub all: Option<(u64, bool)>,
-    /// It follows the totals: those that wait.
-    pub totals: Option<Option<Bytes>>,
+    /// It follows the totals.
+    pub totals: Option<Totals>,
     pub(super) close: Option<Close>,
     /// The last bytes are written.
     pub(super) is_over: bool,
@@ -47,6 +60,8 @@ pub struct State {
     pub credential: Box<str>,
     /// Which facilities it may see.
     pub visible: Visible,
+    /// Its credential is being verified: what it has sent behind it waits.
+    pub is_verifying: bool,
     /// By this tick it must have signed in.
     pub sign_in_by: Option<u64>,
     /// The tick at which it is closed, so that replicas even out.
@@ -81,6 +96,7 @@ impl State {
             who: None,
             credential: Box::default(),
             visible,
+            is_verifying: false,
             sign_in_by: None,
             ends_at: u64::MAX,
             heard_at: 0,
@@ -95,6 +111,20 @@ impl State {
     /// Whether the client has everything, of all facilities up to `last`.
     pub(super) fn nothing_waits(&self, last: u64) -> bool {
         self.ready.is_empty() && self.held == 0 && self.all.is_none_or(|(seen, _)| seen >= last)
+    }
+
+    /// Whether the newest state of each facility that it follows was sent, as far as it has one.
+    pub(super) fn has_newest(&self) -> bool {
+        let mut slots = self.slots.iter().filter_map(|slot| Some((slot.sent, slot.cell.as_ref()?)));
+        slots.all(|(sent, cell)| {
+            let cell = cell.state.borrow();
+            cell.is_gone || cell.newest.as_ref().is_some_and(|newest| sent == Some(newest.tag))
+        })
+    }
+
+    /// The facilities that it follows, as a number: another one for others.
+    pub(super) fn followed(&self) -> u64 {
+        number_of(self.slots.iter().filter_map(|slot| Some(slot.cell.as_ref()?.id)))
     }
 
     pub(super) fn written(&mut self, mut count: usize) {
@@ -127,4 +157,9 @@ impl State {
         self.slots[at] = slot;
         u32::try_from(at).unwrap_or(u32::MAX)
     }
+}
+
+/// A number for some facilities, each named once. The same one on every server, in any order.
+pub fn number_of(facilities: impl Iterator<Item = Uuid>) -> u64 {
+    facilities.fold(0, |number, id| number.wrapping_add(xxh3_64(id.as_bytes())))
 }

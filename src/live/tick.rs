@@ -108,7 +108,7 @@ impl Shard {
             }
             (
                 tick >= state.dead_at,
-                state.sign_in_by.is_some_and(|by| tick >= by),
+                state.sign_in_by.is_some_and(|by| tick >= by) && !state.is_verifying,
                 tick >= state.ends_at,
                 !state.is_pinged && tick >= state.heard_at + ticks(PING),
             )

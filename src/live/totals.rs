@@ -25,25 +25,29 @@ impl Shard {
     pub fn follow_totals(self: &Rc<Self>, connection: &Rc<Connection>) {
         let visible = {
             let mut state = connection.state();
-            state.totals.get_or_insert(None);
+            state.totals.get_or_insert_default().are_asked = true;
             state.visible.clone()
         };
         self.send_totals(visible, vec![connection.clone()]);
     }
 
-    /// Sends the totals to all that follow them, where something has changed.
+    /// Sends the totals to all that follow them, where something has changed, and to those that
+    /// have none yet of what they may see.
     pub(super) fn look_at_totals(self: &Rc<Self>) {
         let taken = self.hub.taken();
-        if self.totals_of.replace(taken) == taken {
+        let has_changed = self.totals_of.replace(taken) != taken;
+        if !has_changed && !self.wants_totals.take() {
             return;
         }
         let mut groups: HashMap<String, (Visible, Vec<Rc<Connection>>)> = HashMap::new();
         for connection in self.everybody() {
             let visible = {
-                let state = connection.state();
-                if state.totals.is_none() {
+                let mut state = connection.state();
+                let Some(totals) = &mut state.totals else { continue };
+                if !has_changed && (totals.are_current || totals.are_asked) {
                     continue;
                 }
+                totals.are_asked = true;
                 state.visible.clone()
             };
             let group = groups.entry(name_of(&visible).to_owned());
@@ -58,18 +62,33 @@ impl Shard {
         let shard = self.clone();
         let epoch = shard.count.get();
         tokio::task::spawn_local(async move {
-            let Some(members) = shard.hub.totals(visible).await else { return };
-            if epoch != shard.count.get() || shard.unsettled.get().is_some() {
-                return;
-            }
+            let members = shard.hub.totals(visible.clone()).await;
+            let counts = epoch == shard.count.get() && shard.unsettled.get().is_none();
+            let members = members.filter(|_| counts);
             for connection in to {
-                let message = connection.transport.of("totals", members.clone());
-                if let Some(waiting) = &mut connection.state().totals {
-                    *waiting = Some(message);
-                }
+                shard.take_totals(&connection, &visible, members.as_ref());
                 connection.flush(&shard);
             }
         });
+    }
+
+    /// Gives a client the totals of what it could see when they were asked for; `None` where they
+    /// could not be had.
+    fn take_totals(&self, connection: &Connection, of: &Visible, members: Option<&Value>) {
+        let mut state = connection.state();
+        if name_of(&state.visible) != name_of(of) {
+            return; // it may see something else by now, and that was asked for
+        }
+        let Some(totals) = &mut state.totals else { return };
+        totals.are_asked = false;
+        match members {
+            Some(members) => {
+                let message = connection.transport.of("totals", members.clone());
+                (totals.waiting, totals.are_current) = (Some(message), true);
+            }
+            None if !totals.are_current => self.wants_totals.set(true),
+            None => {}
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! How many connections each address has. A connection that is one too many is read no further; a
-//! request that came with it is answered 429.
+//! How many connections each address has; of IPv6, each network of 64 bits. A connection that is
+//! one too many is read no further; a request that came with it is answered 429.
 
 use std::{any::Any, net::IpAddr, sync::Arc, time::Duration};
 
@@ -10,6 +10,7 @@ use rustix::net::{Shutdown, shutdown};
 use socket2::SockRef;
 
 use crate::{
+    access::network::Network,
     config::{ServerSettings, SettingsError},
     http::{client_address::TrustedProxies, edge::TooMany},
     metrics::Metrics,
@@ -20,7 +21,7 @@ pub struct Connections {
     /// The most of one address; 0: no limit.
     most: usize,
     proxies: TrustedProxies,
-    of: DashMap<IpAddr, usize>,
+    of: DashMap<Network, usize>,
     metrics: Arc<Metrics>,
 }
 
@@ -30,7 +31,7 @@ const UNHEARD: Duration = Duration::from_secs(20);
 
 /// A connection that counts for its address, until it ends.
 struct Counted {
-    address: IpAddr,
+    network: Network,
     all: Arc<Connections>,
 }
 
@@ -81,18 +82,19 @@ impl Connections {
     }
 
     fn count(self: &Arc<Self>, address: IpAddr) -> Option<Counted> {
-        let mut count = self.of.entry(address).or_insert(0);
+        let network = Network::of(address);
+        let mut count = self.of.entry(network).or_insert(0);
         if *count >= self.most {
             return None;
         }
         *count += 1;
-        Some(Counted { address, all: self.clone() })
+        Some(Counted { network, all: self.clone() })
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut count) = self.all.of.entry(self.address) {
+        if let Entry::Occupied(mut count) = self.all.of.entry(self.network) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
@@ -117,11 +119,15 @@ mod tests {
     fn an_address_has_so_many_connections_at_once_and_none_is_kept_for_ever() {
         let settings = ServerSettings { connections_per_address: 2, ..ServerSettings::default() };
         let all = Connections::new(&settings, &Arc::new(Metrics::new().unwrap())).unwrap();
-        let [one, other]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().unwrap());
+        let addresses = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"];
+        let [one, other, six, neighbour, far] = addresses.map(|ip| ip.parse().unwrap());
         let held = [all.count(one).unwrap(), all.count(one).unwrap()];
         assert!(all.count(one).is_none());
         assert!(all.count(other).is_some(), "another address has its own");
-        drop(held);
+        let of_six = [all.count(six).unwrap(), all.count(neighbour).unwrap()];
+        assert!(all.count(neighbour).is_none(), "one client has all addresses of a /64");
+        assert!(all.count(far).is_some());
+        drop((held, of_six));
         assert!(all.of.is_empty(), "nothing is kept of connections that have ended");
         assert!(all.count(one).is_some());
     }

@@ -2,6 +2,8 @@
 
 pub mod client;
 mod events;
+mod limits;
 mod resume;
+mod views;
 mod websocket;
 mod who;

@@ -34,7 +34,6 @@ impl Guard {
             };
             let who = Arc::new(who);
             if self.remember_session(credential, &who, endings)? {
-                self.note_use(&who, self.clock.never_back_ms());
                 return Ok(who);
             }
         }

@@ -12,7 +12,11 @@ use actix_web::{
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::problem::Problem;
-use crate::{access::SignedIn, config::LimitSettings, metrics::Metrics};
+use crate::{
+    access::{SignedIn, network::Network},
+    config::LimitSettings,
+    metrics::Metrics,
+};
 pub use clients::UnderWay;
 use clients::{Client, Clients};
 
@@ -24,7 +28,7 @@ pub struct Limits {
     settings: LimitSettings,
     /// By the principal's id, hashed with a seed that nobody knows.
     principals: Clients<u128>,
-    addresses: Clients<u64>,
+    addresses: Clients<Network>,
     seed: u64,
     metrics: Arc<Metrics>,
 }
@@ -76,7 +80,9 @@ impl Limits {
                 let id = who.principal.id.as_bytes();
                 self.principals.of(xxh3_128_with_seed(id, self.seed))
             }
-            Payer::Address(address) => self.addresses.of(network_of(address)),
+            Payer::Address(address) => {
+                self.addresses.of(address.map_or(Network::UNKNOWN, Network::of))
+            }
         }
     }
 
@@ -92,14 +98,30 @@ impl Limits {
             Ok(Some(left)) => self.tell(request, left),
             Err(wait) => {
                 self.tell(request, 0);
-                let most = self.settings.requests_per_minute;
-                return Err(self.refusal("requests", payer, wait, || {
-                    format!(
-                        "More than {most} requests a minute (setting limits.requests_per_minute)"
-                    )
-                }));
+                return Err(self.too_many(payer, wait));
             }
         }
+        self.begin(client, payer)
+    }
+
+    /// The same, for a message that costs what a request does.
+    ///
+    /// # Errors
+    /// 429: the budget is used up, or too many requests are under way.
+    pub fn admit_message(&self, payer: Payer<'_>) -> Result<UnderWay, Problem> {
+        let client = self.client(payer);
+        client.take_request().map_err(|wait| self.too_many(payer, wait))?;
+        self.begin(client, payer)
+    }
+
+    fn too_many(&self, payer: Payer<'_>, wait: Duration) -> Problem {
+        let most = self.settings.requests_per_minute;
+        self.refusal("requests", payer, wait, || {
+            format!("More than {most} requests a minute (setting limits.requests_per_minute)")
+        })
+    }
+
+    fn begin(&self, client: Arc<Client>, payer: Payer<'_>) -> Result<UnderWay, Problem> {
         client.begin().ok_or_else(|| {
             let most = self.settings.concurrent_requests;
             self.refusal("concurrent", payer, Duration::from_secs(1), || {
@@ -179,15 +201,4 @@ impl Limits {
 /// Whole seconds, rounded up; at least one.
 fn whole_seconds(wait: Duration) -> u32 {
     u32::try_from(wait.as_micros().div_ceil(1_000_000)).unwrap_or(u32::MAX).max(1)
-}
-
-/// What counts as one address: an IPv4 address, or the network of 64 bits of an IPv6 address, of
-/// which one client has all. 0 stands for no address.
-fn network_of(address: Option<IpAddr>) -> u64 {
-    match address {
-        // No IPv6 address in use begins like this.
-        Some(IpAddr::V4(address)) => (1 << 32) | u64::from(address.to_bits()),
-        Some(IpAddr::V6(address)) => (address.to_bits() >> 64) as u64,
-        None => 0,
-    }
 }

@@ -72,6 +72,7 @@ pub async fn live(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespo
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
     let accept = ws::hash_key(key.map_or(b"", HeaderValue::as_bytes));
     let seat = admit(&request, &app, Transport::Websocket);
+    let requests = Requests::new(app.edge.clone(), client_address(&request));
     let (guest, app) = (Guest::of(&request), app.into_inner());
     let serve = move |socket: Socket, received: BytesMut| {
         let shard = Shard::of_this_thread(&app.live);
@@ -88,7 +89,6 @@ pub async fn live(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespo
             None if guest.has_to_sign_in => shard.awaits_sign_in(&connection),
             None => {}
         }
-        let requests = Requests::default();
         actix_web::rt::spawn(socket::serve(shard, connection, io, requests, received));
     };
     let mut response = HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS);

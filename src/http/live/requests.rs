@@ -1,6 +1,6 @@
 //! What WebSocket clients send.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{collections::HashMap, net::IpAddr, rc::Rc, sync::Arc};
 
 use actix_http::ws::{Codec, Frame, Item, ProtocolError};
 use bytes::{Bytes, BytesMut};
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::subscription::{Asked, subscribe};
 use crate::{
-    http::field_rules,
+    http::{edge::Edge, field_rules},
     live::{
         connection::Connection,
         shard::Shard,
@@ -27,6 +27,11 @@ pub struct Requests {
     codec: Codec,
     /// The parts of a message that came in several frames.
     parts: BytesMut,
+    /// Something may wait until a credential is verified.
+    waits: bool,
+    /// Where credentials count that are not remembered: for the client's address.
+    edge: Arc<Edge>,
+    address: Option<IpAddr>,
 }
 
 /// A message of a client.
@@ -51,14 +56,20 @@ struct Subscription {
     epoch: Option<String>,
 }
 
-impl Default for Requests {
-    fn default() -> Self {
-        Requests { codec: Codec::new().max_size(MOST_BYTES), parts: BytesMut::new() }
-    }
-}
-
 impl Requests {
-    /// Does what the frames say that have come, and leaves the rest.
+    /// Nothing has come yet from a client at this address.
+    pub fn new(edge: Arc<Edge>, address: Option<IpAddr>) -> Self {
+        let codec = Codec::new().max_size(MOST_BYTES);
+        Requests { codec, parts: BytesMut::new(), waits: false, edge, address }
+    }
+
+    /// Whether frames may be there that waited, and wait no longer. Says so once.
+    pub fn may_go_on(&mut self, connection: &Connection) -> bool {
+        !connection.state().is_verifying && std::mem::take(&mut self.waits)
+    }
+
+    /// Does what the frames say that have come, and leaves the rest: what is not whole, and what
+    /// stands behind a credential that is being verified.
     pub fn take(
         &mut self,
         shard: &Rc<Shard>,
@@ -66,6 +77,10 @@ impl Requests {
         received: &mut BytesMut,
     ) {
         while !connection.is_ending() {
+            if connection.state().is_verifying {
+                self.waits = true;
+                break;
+            }
             match self.codec.decode(received) {
                 Ok(Some(frame)) => self.frame(shard, connection, frame),
                 Ok(None) => break,
@@ -140,16 +155,28 @@ impl Requests {
             Message::Ping { id } => {
                 connection.control("pong", json!({ "id": id, "now": shard.now() }))
             }
-            Message::Auth { token } => {
-                let (shard, connection) = (shard.clone(), connection.clone());
-                tokio::task::spawn_local(async move {
-                    shard.sign_in(&connection, &token).await;
-                    connection.flush(&shard);
-                });
-            }
+            Message::Auth { token } => self.sign_in(shard, connection, token),
             Message::Subscribe(subscription) => subscribe_as(shard, connection, subscription),
             Message::Unsubscribe(subscription) => unsubscribe(shard, connection, &subscription),
         }
+    }
+}
+
+impl Requests {
+    /// Verifies a credential. What was sent behind it waits for the outcome.
+    fn sign_in(&self, shard: &Rc<Shard>, connection: &Rc<Connection>, token: String) {
+        connection.state().is_verifying = true;
+        let (shard, connection) = (shard.clone(), connection.clone());
+        let (edge, address) = (self.edge.clone(), self.address);
+        tokio::task::spawn_local(async move {
+            let admit = || {
+                let admitted = edge.admit_message(address);
+                admitted.map_err(|problem| problem.detail().to_owned())
+            };
+            shard.sign_in(&connection, &token, admit).await;
+            connection.has_verified();
+            connection.flush(&shard);
+        });
     }
 }
 

@@ -184,6 +184,14 @@ fn poll(
         if connection.is_over() {
             return Poll::Ready(Ok(()));
         }
+        if requests.may_go_on(connection) {
+            requests.take(shard, connection, received);
+            connection.flush(shard);
+            continue;
+        }
+        if connection.state().is_verifying {
+            break; // what comes meanwhile stays in the socket
+        }
         let mut buffer = [0; READ];
         match io.poll_read(cx, &mut buffer) {
             Poll::Pending => break,

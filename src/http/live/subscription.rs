@@ -1,6 +1,10 @@
 //! What a client asks to follow, and what it is told.
 
-use std::{collections::HashMap, rc::Rc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    rc::Rc,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -11,6 +15,7 @@ use crate::{
         connection::Connection,
         follow::{Known, MOST_FACILITIES},
         shard::Shard,
+        slots::number_of,
     },
     protocol::Position,
 };
@@ -46,7 +51,7 @@ pub async fn subscribe(shard: Rc<Shard>, connection: Rc<Connection>, asked: Aske
     let (mut taken, mut refused) = (Vec::new(), Vec::new());
     for text in &asked.facilities {
         match may_follow(&shard, &connection, text, taken.len()).await {
-            Ok(id) => taken.push((id, asked.known.get(text))),
+            Ok(id) => taken.push((id, text)),
             Err(reason) => refused.push(json!({ "facility_id": text, "reason": reason })),
         }
     }
@@ -62,7 +67,18 @@ pub async fn subscribe(shard: Rc<Shard>, connection: Rc<Connection>, asked: Aske
     if connection.number.get() == usize::MAX {
         return; // it has gone
     }
+    // What it may see may have changed since it was asked.
+    let visible = connection.state().visible.clone();
+    for (_, text) in taken.extract_if(.., |(id, _)| !visible.has(*id)) {
+        refused.push(json!({ "facility_id": text, "reason": "forbidden" }));
+    }
     let ids: Vec<Uuid> = taken.iter().map(|(id, _)| *id).collect();
+    let followed = number_of(ids.iter().copied().collect::<HashSet<_>>().into_iter());
+    let resume = resume.map(|place| match place? {
+        (at, known) if known == followed => Ok(at),
+        // Of some of them the client may have nothing.
+        _ => Err("facilities"),
+    });
     let mut told = json!({
         "id": asked.id, "facilities": ids, "subject": subject, "refused": refused,
     });
@@ -72,8 +88,8 @@ pub async fn subscribe(shard: Rc<Shard>, connection: Rc<Connection>, asked: Aske
     }
     connection.control("subscribed", told);
     let place = resume.and_then(Result::ok);
-    for (id, etag) in taken {
-        let known = match (etag, place) {
+    for (id, text) in taken {
+        let known = match (asked.known.get(text), place) {
             (_, Some(_)) => Known { tag: None, least: i64::MAX },
             (Some(etag), None) => shard.known(id, etag),
             (None, None) => Known::default(),
@@ -122,13 +138,15 @@ async fn may_follow(
     }
 }
 
-/// The position in an id of an event, if what came after it is known here; else why not. Waits
-/// until this server has come as far.
-async fn place_of(shard: &Rc<Shard>, text: &str) -> Result<Position, &'static str> {
-    let mut parts = text.splitn(3, '.');
+/// The position in an id of an event, if what came after it is known here, and the number of the
+/// facilities that were followed; else why not. Waits until this server has come as far.
+async fn place_of(shard: &Rc<Shard>, text: &str) -> Result<(Position, u64), &'static str> {
+    let mut parts = text.splitn(4, '.');
     let epoch = parts.next().unwrap_or_default();
     let mut number = || parts.next().and_then(|text| text.parse::<i64>().ok());
     let (Some(generation), Some(number)) = (number(), number()) else { return Err("unknown") };
+    let followed = parts.next().and_then(|text| u64::from_str_radix(text, 16).ok());
+    let followed = followed.ok_or("unknown")?;
     if !shard.is_in_epoch(epoch) {
         return Err("epoch");
     }
@@ -145,7 +163,7 @@ async fn place_of(shard: &Rc<Shard>, text: &str) -> Result<Position, &'static st
     if tokio::time::timeout(CATCH_UP, reached).await.is_err() {
         return Err("behind");
     }
-    shard.hub.since(at).map(|_| at).ok_or("trimmed")
+    shard.hub.since(at).map(|_| (at, followed)).ok_or("trimmed")
 }
 
 /// Sends what has changed since a position, and nothing else.

@@ -14,8 +14,11 @@ use super::{
     },
 };
 use crate::{
+    live::client::Live,
     on_both_stores,
-    support::{Service, faketime::FakeClock, postgres::Postgres, redis::Redis, wait_until},
+    support::{
+        PATIENCE, Service, faketime::FakeClock, postgres::Postgres, redis::Redis, wait_until,
+    },
 };
 
 const ME: &str = "/v1/auth/me";
@@ -278,6 +281,7 @@ async fn with_clock() -> (Service, FakeClock, jiff::Timestamp) {
     let launch = Service::on_sqlite()
         .env("FACILITY_SUMMARY__AUTH__SESSION_IDLE_MINUTES", "60")
         .env("FACILITY_SUMMARY__AUTH__SESSION_HOURS", "3")
+        .env("FACILITY_SUMMARY__LIVE__HEARTBEAT_SECONDS", "1")
         .envs(clock.environment());
     let service = with_anna(launch, &["--role", "viewer"]).await;
     (service, clock, now)
@@ -337,4 +341,33 @@ async fn a_session_ends_in_any_case() {
     }
     (_, counts) = counts_at(service, &clock, now + 181.minutes(), &cookie).await;
     assert!(!counts, "after three hours");
+}
+
+/// A page that is only watched: neither what it is sent, nor that it connects anew, is a use.
+#[tokio::test]
+async fn a_session_that_is_only_watched_ends_when_it_is_idle_and_the_page_is_told() {
+    let (service, clock, now) = with_clock().await;
+    let cookie = session(&service, "anna").await;
+    let headers = [("cookie", cookie.as_str()), ("sec-fetch-site", "same-origin")];
+    let (mut live, _) = Live::connect(&service, &headers).await;
+    clock.set(now + 40.minutes());
+    let mut beats = 0;
+    while beats < 2 {
+        let beat = live.until("heartbeat").await;
+        let at: jiff::Timestamp = beat["now"].as_str().unwrap().parse().unwrap();
+        beats += u32::from(at > now + 39.minutes());
+    }
+    let (again, _) = Live::connect(&service, &headers).await;
+    drop(again);
+    clock.set(now + 65.minutes());
+    let ended = tokio::time::timeout(PATIENCE, live.end()).await;
+    let (before, code) = ended.expect("it ends, whatever heartbeats come");
+    assert_eq!((&before.last().unwrap()["code"], code), (&json!("expired"), Some(1008)));
+    // In a message, a session says not from which page it comes.
+    let fresh = session(&service, "anna").await;
+    let (mut live, _) = Live::connect(&service, &[]).await;
+    let (_, text) = fresh.split_once('=').unwrap();
+    live.send(json!({"type": "auth", "token": text})).await;
+    let (before, code) = live.end().await;
+    assert_eq!((&before.last().unwrap()["code"], code), (&json!("unauthorized"), Some(1008)));
 }

@@ -54,6 +54,14 @@ impl Live {
         self.0.send(Message::text(message.to_string())).await.expect("it is sent");
     }
 
+    /// Sends all of them in one write.
+    pub async fn send_at_once(&mut self, messages: &[Value]) {
+        for message in messages {
+            self.0.feed(Message::text(message.to_string())).await.expect("it is taken");
+        }
+        self.0.flush().await.expect("they are sent");
+    }
+
     /// The next message; the code of the close frame where the server has ended it.
     pub async fn next(&mut self) -> Result<Value, Option<u16>> {
         loop {

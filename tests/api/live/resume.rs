@@ -46,14 +46,16 @@ on_both_stores! {
         let query = format!("facility_id={a}");
         let mut events = Events::open(&service, &query, None).await;
         let id = events.until("summary").await.id.expect("it has everything");
-        let parts: Vec<&str> = id.splitn(3, '.').collect();
-        let (epoch, generation) = (parts[0], parts[1]);
+        let parts: Vec<&str> = id.splitn(4, '.').collect();
+        let (epoch, generation, followed) = (parts[0], parts[1], parts[3]);
         for (last, reason) in [
             ("nonsense".to_owned(), "unknown"),
-            (format!("0123456789abcdef.{generation}.1"), "epoch"),
-            (format!("{epoch}.12345.1"), "trimmed"),
-            (format!("{epoch}.{generation}.-5"), "trimmed"),
-            (format!("{epoch}.{generation}.99999999"), "behind"),
+            (format!("{epoch}.{generation}.{}", parts[2]), "unknown"),
+            (format!("0123456789abcdef.{generation}.1.{followed}"), "epoch"),
+            (format!("{epoch}.12345.1.{followed}"), "trimmed"),
+            (format!("{epoch}.{generation}.-5.{followed}"), "trimmed"),
+            (format!("{epoch}.{generation}.99999999.{followed}"), "behind"),
+            (format!("{epoch}.{generation}.{}.0", parts[2]), "facilities"),
         ] {
             let mut events = Events::open(&service, &query, Some(&last)).await;
             let subscribed = events.until("subscribed").await.data;
