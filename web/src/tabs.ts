@@ -1,0 +1,324 @@
+// One connection for all tabs of an origin. The tab that holds a lock (Web Locks) leads: it has the
+// connection, and hands on what comes (BroadcastChannel). When it is closed or crashes, the browser
+// gives the lock to the next tab. README.md says why this is no SharedWorker.
+import type { ServiceClock } from "./clock.js";
+import type { Phase } from "./engine.js";
+import { type FromService, type Wish, union } from "./messages.js";
+import type { Polled, Shown, Stall, Store } from "./store.js";
+
+/** What a tab that has just come needs. Times are those of the leader. */
+interface Snapshot {
+  items: Shown[];
+  totals: Store["totals"];
+  epoch: string | null;
+  stalled: Stall | null;
+  refused: [string, string][];
+}
+
+/** What tabs tell each other. */
+type Word =
+  /** A new leader asks what the others follow. */
+  | { do: "who" }
+  | { do: "follow"; tab: string; wish: Wish }
+  | { do: "bye"; tab: string }
+  | { do: "wake" }
+  | { do: "renew" }
+  | { do: "snapshot"; tab: string; snapshot: Snapshot }
+  | { do: "message"; message: FromService; covers: Wish }
+  | { do: "polled"; polled: Polled }
+  | { do: "phase"; phase: Phase }
+  /** Asks for the leader's time, and whether it is there. */
+  | { do: "sync"; tab: string; asked: number }
+  | { do: "synced"; tab: string; asked: number; now: number; service: number | null };
+
+/** What a tab is told. */
+export interface TabListener {
+  /** This tab leads from now on, for these wishes. */
+  lead(): void;
+  /** Another tab leads. */
+  leave(): void;
+  /** What all tabs together follow has changed; only where this tab leads. */
+  wished(wish: Wish): void;
+  message(message: FromService, covers: Wish): void;
+  polled(polled: Polled): void;
+  phase(phase: Phase): void;
+  wake(): void;
+  /** Finds out whether this machine has slept. */
+  look(): void;
+  renew(): void;
+  changed(): void;
+}
+
+/** The time between two questions whether the leader is there, and how many go without answer. */
+const SYNC_MS = 10_000;
+const UNANSWERED = 2;
+/** The time until it is asked for the service's time again, where it did not know it. */
+const AGAIN_MS = 1_000;
+
+/** Whether this browser, and this page, can share. Web Locks need https, or this machine. */
+export function canShare(): boolean {
+  return typeof BroadcastChannel === "function" && !!globalThis.navigator?.locks;
+}
+
+export class Tabs {
+  readonly #id = crypto.randomUUID();
+  readonly #name: string;
+  readonly #clock: ServiceClock;
+  readonly #store: Store;
+  readonly #listener: TabListener;
+  readonly #isVisible: () => boolean;
+  #channel!: BroadcastChannel;
+  #own: Wish;
+  /** What the tabs follow; the leader's list. */
+  readonly #wishes = new Map<string, Wish>();
+  #phase: Phase = { name: "connecting" };
+  #isLeader = false;
+  /** Gives the lock up. */
+  #release: (() => void) | null = null;
+  #waiting: AbortController | null = null;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #unanswered = 0;
+  /** The leader's `performance.now` less ours, at most. */
+  #ahead: number | null = null;
+
+  constructor(
+    name: string,
+    own: Wish,
+    clock: ServiceClock,
+    store: Store,
+    listener: TabListener,
+    isVisible: () => boolean,
+  ) {
+    [this.#name, this.#own, this.#clock] = [`facility-summary ${name}`, own, clock];
+    [this.#store, this.#listener, this.#isVisible] = [store, listener, isVisible];
+    this.join();
+  }
+
+  get isLeader(): boolean {
+    return this.#isLeader;
+  }
+
+  /** Belongs to the tabs from now on. */
+  join(): void {
+    this.#channel = new BroadcastChannel(this.#name);
+    this.#channel.onmessage = ({ data }) => this.#hear(data as Word);
+    // That this tab is there: the browser releases it when the tab is not.
+    this.#waiting = new AbortController();
+    const { signal } = this.#waiting;
+    const forEver = new Promise<void>((fulfil) => signal.addEventListener("abort", () => fulfil()));
+    void navigator.locks.request(this.#lockOf(this.#id), { signal }, () => forEver).catch(none);
+    this.#timer = setInterval(() => this.#look(), SYNC_MS);
+    this.#say({ do: "follow", tab: this.#id, wish: this.#own });
+    this.#sync();
+    this.#stand(false);
+  }
+
+  /** Belongs to them no more, until it joins again. */
+  part(): void {
+    clearInterval(this.#timer);
+    this.#say({ do: "bye", tab: this.#id });
+    this.#step(false);
+    this.#waiting?.abort();
+    this.#channel.close();
+  }
+
+  follow(wish: Wish): void {
+    this.#own = wish;
+    if (this.#isLeader) this.#gather();
+    else this.#say({ do: "follow", tab: this.#id, wish });
+  }
+
+  /** The leader hands on what has come. */
+  message(message: FromService, covers: Wish): void {
+    this.#say({ do: "message", message, covers });
+  }
+
+  polled(polled: Polled): void {
+    this.#say({ do: "polled", polled });
+  }
+
+  phase(phase: Phase): void {
+    this.#phase = phase;
+    this.#say({ do: "phase", phase });
+  }
+
+  wake(): void {
+    if (this.#isLeader) return;
+    this.#say({ do: "wake" });
+    this.#sync();
+  }
+
+  renew(): void {
+    if (!this.#isLeader) this.#say({ do: "renew" });
+  }
+
+  #lockOf(tab: string): string {
+    return `${this.#name} tab ${tab}`;
+  }
+
+  #say(word: Word): void {
+    this.#channel.postMessage(word);
+  }
+
+  /** Waits for the lock; with `steal`, takes it from a leader that does not answer. */
+  #stand(steal: boolean): void {
+    const { signal } = this.#waiting!;
+    const name = `${this.#name} leader`;
+    const lead = () => {
+      if (signal.aborted) return Promise.resolve();
+      const held = new Promise<void>((fulfil) => (this.#release = fulfil));
+      this.#step(true);
+      return held;
+    };
+    // A lock that is stolen cannot be asked for with a signal.
+    const options = steal ? { steal } : { signal };
+    navigator.locks.request(name, options, lead).catch(() => {
+      if (signal.aborted) return;
+      // Another tab has taken the lead: this one did not answer, while it was frozen.
+      this.#step(false);
+      this.#stand(false);
+    });
+  }
+
+  #step(isLeader: boolean): void {
+    if (isLeader === this.#isLeader) return;
+    this.#isLeader = isLeader;
+    this.#wishes.clear();
+    if (isLeader) {
+      this.#ahead = null;
+      this.#say({ do: "who" });
+      this.#listener.lead();
+    } else {
+      this.#listener.leave();
+      this.#release?.();
+      this.#release = null;
+    }
+  }
+
+  #gather(): void {
+    this.#listener.wished(union([this.#own, ...this.#wishes.values()]));
+  }
+
+  /** Every now and then: whether the others are there. */
+  #look(): void {
+    if (this.#isLeader) return void this.#forgetGone();
+    if (!this.#isVisible()) {
+      this.#unanswered = 0;
+      return;
+    }
+    if (this.#unanswered >= UNANSWERED) {
+      this.#unanswered = 0;
+      return this.#stand(true);
+    }
+    this.#sync();
+  }
+
+  async #forgetGone(): Promise<void> {
+    const { held } = await navigator.locks.query();
+    const there = new Set(held?.map((lock) => lock.name));
+    const gone = [...this.#wishes.keys()].filter((tab) => !there.has(this.#lockOf(tab)));
+    gone.forEach((tab) => this.#wishes.delete(tab));
+    if (gone.length > 0 && this.#isLeader) this.#gather();
+  }
+
+  #sync(): void {
+    if (this.#isLeader) return;
+    this.#unanswered += 1;
+    this.#say({ do: "sync", tab: this.#id, asked: this.#clock.now() });
+  }
+
+  /** The leader did not know the service's time. */
+  #again(): void {
+    if (this.#isVisible() && !this.#waiting?.signal.aborted) this.#sync();
+  }
+
+  #hear(word: Word): void {
+    if (this.#isLeader) this.#hearAsLeader(word);
+    else this.#hearAsFollower(word);
+  }
+
+  #hearAsLeader(word: Word): void {
+    switch (word.do) {
+      case "follow":
+        this.#wishes.set(word.tab, word.wish);
+        this.#say({ do: "snapshot", tab: word.tab, snapshot: this.#snapshot() });
+        this.#say({ do: "phase", phase: this.#phase });
+        return this.#gather();
+      case "bye":
+        if (this.#wishes.delete(word.tab)) this.#gather();
+        return;
+      case "sync": {
+        this.#listener.look();
+        const [now, service] = [this.#clock.now(), this.#clock.latest()];
+        return this.#say({ do: "synced", tab: word.tab, asked: word.asked, now, service });
+      }
+      case "wake":
+        return this.#listener.wake();
+      case "renew":
+        return this.#listener.renew();
+      case "who":
+        // Two believe that they lead; the other one has taken the lock.
+        return;
+    }
+  }
+
+  #hearAsFollower(word: Word): void {
+    switch (word.do) {
+      case "who":
+        this.#say({ do: "follow", tab: this.#id, wish: this.#own });
+        this.#ahead = null;
+        return this.#sync();
+      case "synced":
+        if (word.tab !== this.#id) return;
+        this.#unanswered = 0;
+        this.#ahead = word.now - word.asked;
+        if (word.service !== null) this.#clock.answered(word.service, word.asked);
+        else setTimeout(() => this.#again(), AGAIN_MS);
+        return this.#listener.changed();
+      case "snapshot":
+        if (word.tab === this.#id) this.#restore(word.snapshot);
+        return this.#listener.changed();
+      case "message":
+        this.#listener.message(word.message, word.covers);
+        // The leader has set its clock: ask for it.
+        if (word.message.type === "hello") this.#sync();
+        return;
+      case "polled":
+        return this.#listener.polled(this.#inOurTime(word.polled));
+      case "phase":
+        return this.#listener.phase(word.phase);
+    }
+  }
+
+  #snapshot(): Snapshot {
+    const { items, totals, epoch, stalled, refused } = this.#store;
+    return { items: [...items.values()], totals, epoch, stalled, refused: [...refused] };
+  }
+
+  /** What came by polls counts once the leader's time is known. */
+  #ours(at: number): number;
+  #ours(at: number | null): number | null;
+  #ours(at: number | null): number | null {
+    if (at === null) return null;
+    return this.#ahead === null ? -Infinity : at - this.#ahead;
+  }
+
+  #inOurTime(polled: Polled): Polled {
+    const { items, totals, same } = polled;
+    return {
+      ...polled,
+      items: items.map((item) => ({ ...item, at: this.#ours(item.at) })),
+      totals: totals && { ...totals, at: this.#ours(totals.at) },
+      same: same.map((one) => ({ ...one, at: this.#ours(one.at) })),
+    };
+  }
+
+  #restore({ items, totals, epoch, stalled, refused }: Snapshot): void {
+    const restored = items.map((item) => ({ ...item, polledAt: this.#ours(item.polledAt) }));
+    this.#store.restore(restored, epoch, stalled, refused);
+    if (totals && this.#store.wish.totals)
+      this.#store.totals = { ...totals, polledAt: this.#ours(totals.polledAt) };
+  }
+}
+
+function none(): void {}
