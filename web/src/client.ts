@@ -33,6 +33,8 @@ export interface Options {
   readonly betterMs?: number;
   /** How long a way may take until the service greets. */
   readonly openMs?: number;
+  /** The time between two questions of a tab whether the one that leads is there. */
+  readonly syncMs?: number;
   /** For programs that are no browsers. */
   readonly webSocket?: typeof WebSocket;
   readonly fetch?: typeof fetch;
@@ -218,7 +220,9 @@ export class LiveSummaries {
       renew: () => this.#engine?.renew(),
       changed: () => this.#changed(),
     };
-    return new Tabs(name, this.#wish, this.#clock, this.#store, listener, isVisible);
+    const syncMs = this.#options.syncMs ?? 10_000;
+    const [clock, store] = [this.#clock, this.#store];
+    return new Tabs(this.#wish, { name, clock, store, listener, isVisible, syncMs });
   }
 
   #wished(wish: Wish): void {

@@ -49,8 +49,7 @@ export interface TabListener {
   changed(): void;
 }
 
-/** The time between two questions whether the leader is there, and how many go without answer. */
-const SYNC_MS = 10_000;
+/** How many questions whether the leader is there go without answer before it is replaced. */
 const UNANSWERED = 2;
 /** The time until it is asked for the service's time again, where it did not know it. */
 const AGAIN_MS = 1_000;
@@ -60,6 +59,18 @@ export function canShare(): boolean {
   return typeof BroadcastChannel === "function" && !!globalThis.navigator?.locks;
 }
 
+/** What a tab brings. */
+export interface Tab {
+  /** Who share: tabs of the same name. */
+  readonly name: string;
+  readonly clock: ServiceClock;
+  readonly store: Store;
+  readonly listener: TabListener;
+  readonly isVisible: () => boolean;
+  /** The time between two questions whether the leader is there. */
+  readonly syncMs: number;
+}
+
 export class Tabs {
   readonly #id = crypto.randomUUID();
   readonly #name: string;
@@ -67,6 +78,7 @@ export class Tabs {
   readonly #store: Store;
   readonly #listener: TabListener;
   readonly #isVisible: () => boolean;
+  readonly #syncMs: number;
   #channel!: BroadcastChannel;
   #own: Wish;
   /** What the tabs follow; the leader's list. */
@@ -81,16 +93,10 @@ export class Tabs {
   /** The leader's `performance.now` less ours, at most. */
   #ahead: number | null = null;
 
-  constructor(
-    name: string,
-    own: Wish,
-    clock: ServiceClock,
-    store: Store,
-    listener: TabListener,
-    isVisible: () => boolean,
-  ) {
+  constructor(own: Wish, { name, clock, store, listener, isVisible, syncMs }: Tab) {
     [this.#name, this.#own, this.#clock] = [`facility-summary ${name}`, own, clock];
     [this.#store, this.#listener, this.#isVisible] = [store, listener, isVisible];
+    this.#syncMs = syncMs;
     this.join();
   }
 
@@ -107,7 +113,7 @@ export class Tabs {
     const { signal } = this.#waiting;
     const forEver = new Promise<void>((fulfil) => signal.addEventListener("abort", () => fulfil()));
     void navigator.locks.request(this.#lockOf(this.#id), { signal }, () => forEver).catch(none);
-    this.#timer = setInterval(() => this.#look(), SYNC_MS);
+    this.#timer = setInterval(() => this.#look(), this.#syncMs);
     this.#say({ do: "follow", tab: this.#id, wish: this.#own });
     this.#sync();
     this.#stand(false);
