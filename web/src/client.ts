@@ -150,6 +150,7 @@ export class LiveSummaries {
     this.#stop.abort();
     this.#tabs?.part();
     this.#end();
+    this.#phase = { name: "closed" };
     this.#listeners.clear();
   }
 
@@ -207,7 +208,7 @@ export class LiveSummaries {
       leave: () => {
         this.#end();
         this.#store.setWish(this.#wish);
-        this.#changed();
+        this.#setPhase({ name: "connecting" });
       },
       wished: (wish) => this.#wished(wish),
       message: (message, covers) => this.#take(message, covers),

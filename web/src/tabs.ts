@@ -106,6 +106,7 @@ export class Tabs {
 
   /** Belongs to the tabs from now on. */
   join(): void {
+    if (this.#waiting && !this.#waiting.signal.aborted) return;
     this.#channel = new BroadcastChannel(this.#name);
     this.#channel.onmessage = ({ data }) => this.#hear(data as Word);
     // That this tab is there: the browser releases it when the tab is not.
@@ -114,13 +115,13 @@ export class Tabs {
     const forEver = new Promise<void>((fulfil) => signal.addEventListener("abort", () => fulfil()));
     void navigator.locks.request(this.#lockOf(this.#id), { signal }, () => forEver).catch(none);
     this.#timer = setInterval(() => this.#look(), this.#syncMs);
-    this.#say({ do: "follow", tab: this.#id, wish: this.#own });
-    this.#sync();
+    this.#greet();
     this.#stand(false);
   }
 
   /** Belongs to them no more, until it joins again. */
   part(): void {
+    if (this.#waiting?.signal.aborted) return;
     clearInterval(this.#timer);
     this.#say({ do: "bye", tab: this.#id });
     this.#step(false);
@@ -178,12 +179,22 @@ export class Tabs {
     };
     // A lock that is stolen cannot be asked for with a signal.
     const options = steal ? { steal } : { signal };
-    navigator.locks.request(name, options, lead).catch(() => {
+    navigator.locks.request(name, options, lead).catch((error: Error) => {
       if (signal.aborted) return;
+      // Where a page may have no locks, it is alone.
+      if (error.name !== "AbortError") return this.#step(true);
       // Another tab has taken the lead: this one did not answer, while it was frozen.
       this.#step(false);
+      this.#greet();
       this.#stand(false);
     });
+  }
+
+  /** Tells the leader what this tab follows, and asks for its time. */
+  #greet(): void {
+    this.#ahead = null;
+    this.#say({ do: "follow", tab: this.#id, wish: this.#own });
+    this.#sync();
   }
 
   #step(isLeader: boolean): void {
@@ -263,7 +274,7 @@ export class Tabs {
       case "renew":
         return this.#listener.renew();
       case "who":
-        // Two believe that they lead; the other one has taken the lock.
+        // Two believe that they lead; the other one has taken the lock, as the browser says soon.
         return;
     }
   }
@@ -271,9 +282,7 @@ export class Tabs {
   #hearAsFollower(word: Word): void {
     switch (word.do) {
       case "who":
-        this.#say({ do: "follow", tab: this.#id, wish: this.#own });
-        this.#ahead = null;
-        return this.#sync();
+        return this.#greet();
       case "synced":
         if (word.tab !== this.#id) return;
         this.#unanswered = 0;

@@ -1,5 +1,5 @@
 // The real service, for tests: started on SQLite in a temporary folder, and stopped with the test.
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -24,9 +24,12 @@ export async function until(what, condition, ms = 20_000) {
   }
 }
 
+const isKey = (line) => line.startsWith("fs_");
+
 export class Service {
   #folder = mkdtempSync(join(tmpdir(), "facility-summary-web-"));
   #child = null;
+  #key = null;
   address = null;
 
   static async start(settings = {}) {
@@ -36,9 +39,19 @@ export class Service {
     return service;
   }
 
-  /** Starts it, again on the same data. */
-  async up(settings = {}) {
-    this.#child = spawn("setpriv", ["--pdeathsig", "KILL", "--", BINARY, "serve"], {
+  /** A service with sign-in; requests of the test are those of an admin. */
+  static async signedIn() {
+    const service = new Service();
+    const settings = { FACILITY_SUMMARY__AUTH__SIGN_IN: "on" };
+    const words = ["key", "add", "--role", "admin", "--name", "the test"];
+    const options = { ...service.#options(settings), stdio: "pipe", encoding: "utf8" };
+    service.#key = execFileSync(BINARY, words, options).split("\n").find(isKey);
+    await service.up(settings);
+    return service;
+  }
+
+  #options(settings) {
+    return {
       cwd: this.#folder,
       env: {
         ...process.env,
@@ -50,7 +63,13 @@ export class Service {
         ...settings,
       },
       stdio: ["ignore", "pipe", "inherit"],
-    });
+    };
+  }
+
+  /** Starts it, again on the same data. */
+  async up(settings = {}) {
+    const words = ["--pdeathsig", "KILL", "--", BINARY, "serve"];
+    this.#child = spawn("setpriv", words, this.#options(settings));
     const lines = createInterface({ input: this.#child.stdout });
     this.address = await new Promise((fulfil, reject) => {
       lines.on("line", (line) => {
@@ -82,10 +101,24 @@ export class Service {
   }
 
   async #send(method, path, body) {
-    const headers = { "Content-Type": "application/json" };
-    const answer = await fetch(`${this.base}${path}`, { method, headers, body: JSON.stringify(body) });
+    const headers = {
+      "Content-Type": "application/json",
+      ...(this.#key ? { Authorization: `Bearer ${this.#key}` } : {}),
+    };
+    const sent = body === undefined ? {} : { body: JSON.stringify(body) };
+    const answer = await fetch(`${this.base}${path}`, { method, headers, ...sent });
     if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
-    return answer.json();
+    return answer.status === 204 ? null : answer.json();
+  }
+
+  /** A key that may see these facilities. */
+  async key(facilities) {
+    const wish = { name: "a viewer", role: "viewer", facilities };
+    return (await this.#send("POST", "/v1/api-keys", wish)).key;
+  }
+
+  async revoke(key) {
+    await this.#send("DELETE", `/v1/api-keys/${key.split("_")[1]}`);
   }
 
   /** A facility with a blood bank of the same id. */

@@ -101,6 +101,11 @@ class Polls implements Link {
         if (!this.#isOpen) throw new NotOpen(`no figures could be read: ${String(error)}`);
         return;
       }
+      if (!this.#isOpen) {
+        // Perhaps another way is open then.
+        this.#ending.end({ kind: "told", reason: error.message, retryMs: error.ms });
+        return this.#end(error.message);
+      }
       wait = error.ms;
     } finally {
       this.#isAsking = false;
