@@ -53,8 +53,8 @@ async function tab(options = {}) {
   await page.goto(`${proxy.base}/page`);
   await page.waitForFunction(() => window.isReady);
   await page.evaluate((given) => {
-    // The longest back-off, so that nothing comes back by chance.
-    if (given.patient) given.random = () => 1;
+    // A back-off that is longer than the test waits, so that nothing comes back by itself.
+    if (given.patient) given.random = () => 60;
     window.follow(given);
   }, { facilities: [facility], ...options });
   return page;
@@ -167,7 +167,6 @@ test("a network that is back ends the wait", async () => {
   await shows(page);
   for (const path of ["/v1/live", "/v1/stream", "/v1/facilities"]) proxy.refused.set(path, 502);
   proxy.cut();
-  // Whoever waits longest waits 11 s and more after the seventh attempt.
   await until("it waits", async () => (await status(page)).phase.name === "waiting");
   await write();
   proxy.refused.clear();

@@ -172,12 +172,16 @@ test("a service that takes connections and says nothing holds nobody up", async 
   await new Promise((fulfil) => silent.listen(0, "127.0.0.1", fulfil));
   const before = proxy.upstream;
   proxy.upstream = `127.0.0.1:${silent.address().port}`;
-  const live = follow({ openMs: 100, random: () => 0.01, transports: ["websocket", "sse"] });
-  await until("it has given up once", () => live.phases.some(({ name }) => name === "waiting"));
-  proxy.upstream = before;
-  await until("it shows", () => stockOf(live) !== undefined);
-  sockets.forEach((socket) => socket.destroy());
-  silent.close();
+  try {
+    const live = follow({ openMs: 100, random: () => 0.01, transports: ["websocket", "sse"] });
+    await until("it has given up once", () => live.phases.some(({ name }) => name === "waiting"));
+    proxy.upstream = before;
+    await until("it shows", () => stockOf(live) !== undefined);
+  } finally {
+    proxy.upstream = before;
+    sockets.forEach((socket) => socket.destroy());
+    silent.close();
+  }
 });
 
 test("a client that is closed is gone", async () => {
