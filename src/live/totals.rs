@@ -13,6 +13,9 @@ use crate::{
     service::{freshness_request::FreshnessRequest, lists::day_of_all::DayRequest},
 };
 
+/// A count of states that is never reached, so that totals are looked at again.
+const LOOK_AGAIN: u64 = u64::MAX;
+
 fn name_of(visible: &Visible) -> &str {
     match visible {
         Visible::All => "",
@@ -58,7 +61,10 @@ impl Shard {
         let shard = self.clone();
         let epoch = shard.count.get();
         tokio::task::spawn_local(async move {
-            let Some(members) = shard.hub.totals(visible).await else { return };
+            let Some((members, may_lag)) = shard.hub.totals(visible).await else { return };
+            if may_lag {
+                shard.totals_of.set(LOOK_AGAIN);
+            }
             if epoch != shard.count.get() || shard.unsettled.get().is_some() {
                 return;
             }
@@ -74,8 +80,9 @@ impl Shard {
 }
 
 impl Hub {
-    /// The totals of all facilities that somebody may see; `None` where they cannot be had now.
-    async fn totals(&self, visible: Visible) -> Option<Value> {
+    /// The totals of all facilities that somebody may see, and whether they may lack the newest
+    /// change, as a list may that was rendered a moment ago. `None` where they cannot be had now.
+    async fn totals(&self, visible: Visible) -> Option<(Value, bool)> {
         let facilities = visible.ids().cloned();
         let text = format!("{} totals of live clients", name_of(&visible));
         let query = DayQuery {
@@ -101,6 +108,7 @@ impl Hub {
             min_version: 0,
         };
         let lists = self.parts.lists.clone();
+        let (asked_ms, interval_ms) = (self.parts.clock.now_ms(), lists.render_interval_ms);
         let reading = self.parts.runtime.spawn(async move {
             let begins = |_: &Directory, _: i64| Ok::<(), ()>(());
             lists.day_of_all(&day, requested, begins, || ()).await.ok()
@@ -109,6 +117,7 @@ impl Hub {
         let mut page: Value = serde_json::from_slice(&answer.page.body).ok()?;
         let as_of_ms = self.parts.clock.now_ms().saturating_sub(answer.age_ms);
         let totals = page.get_mut("totals").map(Value::take)?;
-        Some(json!({ "totals": totals, "as_of": wire::instant(Some(as_of_ms)) }))
+        let may_lag = (0..interval_ms).contains(&asked_ms.saturating_sub(answer.page.rendered_ms));
+        Some((json!({ "totals": totals, "as_of": wire::instant(Some(as_of_ms)) }), may_lag))
     }
 }
