@@ -137,7 +137,7 @@ async fn what_cannot_be_read_is_an_error_and_a_flood_is_the_end() {
     }
     for _ in 0..120 {
         if futures_util::SinkExt::send(
-            &mut live.0,
+            &mut live.socket,
             tokio_tungstenite::tungstenite::Message::text("{\"type\":\"ping\"}"),
         )
         .await
