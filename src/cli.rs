@@ -154,6 +154,22 @@ impl Command {
             _ => None,
         }
     }
+
+    /// Why it cannot be carried out with these settings.
+    fn wrong_with(&self, settings: &Settings) -> Option<String> {
+        if matches!(self, Command::Migrate { to_schema: Some(_) })
+            && !settings.database.is_postgres()
+        {
+            return Some("--to-schema: an SQLite file has no schemas".into());
+        }
+        settings.sources.as_ref()?;
+        let command = self.writes_sources()?;
+        Some(format!(
+            "{command} writes into the service's own tables, but [sources] says that the figures \
+             come from those of another program: write there, or leave [sources] out and name \
+             another schema in database.schema"
+        ))
+    }
 }
 
 /// Reads the command line and carries it out.
@@ -167,19 +183,8 @@ pub async fn run() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return wrong_use(&error),
     };
-    if matches!(cli.command, Command::Migrate { to_schema: Some(_) })
-        && !settings.database.is_postgres()
-    {
-        return wrong_use(&"--to-schema: an SQLite file has no schemas");
-    }
-    if settings.sources.is_some()
-        && let Some(command) = cli.command.writes_sources()
-    {
-        return wrong_use(&format!(
-            "{command} writes into the service's own tables, but [sources] says that the figures \
-             come from those of another program: write there, or leave [sources] out and name \
-             another schema in database.schema"
-        ));
+    if let Some(reason) = cli.command.wrong_with(&settings) {
+        return wrong_use(&reason);
     }
     let output =
         if matches!(cli.command, Command::Serve { .. }) { Output::Stdout } else { Output::Stderr };

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use uuid::Uuid;
 
 use connection::Target;
@@ -20,9 +20,10 @@ use session::{End, Session};
 
 /// What is to be followed, and how it is shown.
 #[derive(Args)]
+#[command(group(ArgGroup::new("followed").args(["facilities", "all"]).required(true)))]
 pub struct WatchArgs {
     /// The facilities, by their ids
-    #[arg(value_name = "FACILITY", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "FACILITY")]
     facilities: Vec<Uuid>,
     /// Every facility that one may see, and the sums over them
     #[arg(long)]

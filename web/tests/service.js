@@ -9,7 +9,7 @@ import { randomUUID } from "node:crypto";
 const BINARY = process.env.SERVICE;
 
 /** Waits until a condition holds; fails after a while with what was waited for. */
-export async function until(what, condition, ms = 20_000) {
+export async function until(what, condition, ms = 30_000) {
   const end = performance.now() + ms;
   for (;;) {
     let last;

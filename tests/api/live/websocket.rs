@@ -7,7 +7,7 @@ use super::client::Live;
 use crate::{
     on_both_stores,
     steps::{Scrape, bank, facility, get, header, inventory, path, post, read},
-    support::{Service, wait_until},
+    support::{PATIENCE, Service, wait_until},
 };
 
 on_both_stores! {
@@ -124,6 +124,27 @@ async fn a_heartbeat_says_as_of_when_everything_was_sent_and_rises() {
         assert!(exact > last, "{last} {exact}");
         assert!(beat["now"].as_str().unwrap() >= exact.as_str());
         last = exact;
+    }
+}
+
+/// A list that was rendered a moment ago may lack a change; the totals that clients are sent last
+/// must not.
+#[tokio::test]
+async fn the_totals_have_a_change_that_comes_right_after_others() {
+    let service = Service::on_sqlite().start().await;
+    let a = facility(&service, "A", "UTC").await;
+    let bank = bank(&service, a).await;
+    let unit = Uuid::new_v4();
+    let (mut live, _) = Live::connect(&service, &[]).await;
+    for quantity in 1..=6 {
+        live.send(json!({"type": "subscribe", "subject": "totals"})).await;
+        live.until("totals").await;
+        post(&service, &[inventory(unit, bank, "O+", quantity)]).await;
+        let newest =
+            async { while live.until("totals").await["totals"]["total_stock"] != quantity {} };
+        tokio::time::timeout(PATIENCE, newest).await.expect("the totals with the change come");
+        live.send(json!({"type": "unsubscribe", "subject": "totals"})).await;
+        live.until("unsubscribed").await;
     }
 }
 
