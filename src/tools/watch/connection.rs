@@ -16,7 +16,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::session::End;
+use super::session::{End, SIGN_IN};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -120,9 +120,7 @@ async fn refusal(answer: Response) -> End {
     let detail = problem["detail"].as_str().unwrap_or("it gives no reason").to_owned();
     let reason = format!("{url} answers {status}: {detail}");
     match status {
-        StatusCode::UNAUTHORIZED => End::Refused(format!(
-            "{reason} (set FACILITY_SUMMARY_KEY to a key or a token that counts there)"
-        )),
+        StatusCode::UNAUTHORIZED => End::Refused(format!("{reason} ({SIGN_IN})")),
         _ if status.is_redirection() => End::Refused(format!(
             "{url} sends elsewhere ({}): name that address in --url",
             location.as_deref().unwrap_or("it does not say where")

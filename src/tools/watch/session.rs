@@ -43,6 +43,10 @@ const ONE_BY_ONE: usize = 20;
 /// The most pages of names that are read.
 const PAGES: usize = 20;
 
+/// What helps where the service asks for a credential.
+pub const SIGN_IN: &str =
+    "the service asks for sign-in: set FACILITY_SUMMARY_KEY to a key or a token that counts there";
+
 /// What is followed, and what is known of it.
 pub struct Session {
     /// Where it is shown.
@@ -163,6 +167,9 @@ impl Session {
             Message::Draining { retry_ms } => {
                 self.said = Some("the service asks to come back later".into());
                 self.retry_ms = Some(*retry_ms);
+            }
+            Message::Error { code, .. } if code == "unauthorized" => {
+                return Ok(Some(End::Refused(SIGN_IN.into())));
             }
             Message::Error { detail, retry_ms, .. } => {
                 self.said = Some(detail.clone());

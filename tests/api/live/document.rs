@@ -152,7 +152,8 @@ async fn each_answer(live: &mut Live, facility: Uuid, key: &str) {
     }
 }
 
-/// `epoch` is sent where a backup is restored; resume.rs has that, and checks it the same way.
+/// `epoch` is sent where a backup is restored; resume.rs has that, and checks it the same way. A
+/// database that was stopped may begin another epoch, too.
 #[tokio::test]
 async fn the_service_sends_each_message_of_its_document() {
     let postgres = Postgres::start(&[]);
@@ -205,6 +206,7 @@ async fn the_service_sends_each_message_of_its_document() {
         rare.iter().for_each(|name| assert!(types.remove(*name), "{name}"));
         types
     };
+    (live.seen.remove("epoch"), seen.remove("epoch"));
     assert_eq!(live.seen, without("tell", &["epoch"]));
     assert_eq!(seen, without("stream", &["epoch", "unavailable"]));
 }

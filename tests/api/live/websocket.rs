@@ -133,15 +133,18 @@ async fn a_heartbeat_says_as_of_when_everything_was_sent_and_rises() {
 async fn the_totals_have_a_change_that_comes_right_after_others() {
     let service = Service::on_sqlite().start().await;
     let a = facility(&service, "A", "UTC").await;
-    let bank = bank(&service, a).await;
+    let b = facility(&service, "B", "UTC").await;
+    let (bank, other) = (bank(&service, a).await, bank(&service, b).await);
     let unit = Uuid::new_v4();
     let (mut live, _) = Live::connect(&service, &[]).await;
-    for quantity in 1..=6 {
+    for quantity in 1..=8 {
+        // The totals that come first are rendered now, since there is a change.
+        post(&service, &[inventory(Uuid::new_v4(), other, "O+", 1)]).await;
         live.send(json!({"type": "subscribe", "subject": "totals"})).await;
         live.until("totals").await;
         post(&service, &[inventory(unit, bank, "O+", quantity)]).await;
         let newest =
-            async { while live.until("totals").await["totals"]["total_stock"] != quantity {} };
+            async { while live.until("totals").await["totals"]["total_stock"] != 2 * quantity {} };
         tokio::time::timeout(PATIENCE, newest).await.expect("the totals with the change come");
         live.send(json!({"type": "unsubscribe", "subject": "totals"})).await;
         live.until("unsubscribed").await;

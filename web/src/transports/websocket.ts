@@ -93,13 +93,17 @@ class Socket implements Link {
 
   close(): void {
     this.#reason = "closed";
-    this.#over(1000);
-    this.#socket.close();
+    this.#end(1000);
   }
 
   #giveUp(): void {
     this.#reason = "nothing came for too long";
-    this.#over(1006);
+    this.#end(1006);
+  }
+
+  /** Ends it from here. */
+  #end(code: number): void {
+    this.#over(code);
     this.#socket.close();
   }
 
@@ -137,6 +141,8 @@ class Socket implements Link {
       this.#ask();
     }
     this.#sink.message(message, this.#covers);
+    // The end would come by itself, seconds later.
+    if (message.type === "error" && message.code === "unauthorized") this.#end(NOT_ALLOWED);
   }
 
   /** `hello` was made after the attempt began, and `pong` after its ping. */
@@ -166,8 +172,7 @@ class Socket implements Link {
       this.#send({ type: "auth", token: await this.#around.token!() });
     } catch (error) {
       this.#reason = `no credential could be had: ${String(error)}`;
-      this.#over(1006);
-      this.#socket.close();
+      this.#end(1006);
     }
   }
 

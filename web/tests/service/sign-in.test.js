@@ -51,6 +51,7 @@ test("without a credential it is refused, and told so", async () => {
   const facilities = [facility];
   const live = connect({ base: service.base, webSocket: WebSocket, facilities });
   await until("it is refused", () => live.status.phase.name === "refused");
+  assert.match(live.status.phase.reason, /Sign in first/);
   assert.equal(live.summaries.size, 0);
   live.close();
 });
