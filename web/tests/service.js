@@ -17,6 +17,7 @@ export async function until(what, condition, ms = 30_000) {
       last = await condition();
       if (last) return last;
     } catch (error) {
+      if (error.code === "ERR_ASSERTION") throw error;
       last = error;
     }
     if (performance.now() > end) throw new Error(`gave up waiting until ${what}: ${last}`);

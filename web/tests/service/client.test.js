@@ -7,6 +7,8 @@ import { connect } from "../../dist/index.js";
 import { Proxy } from "../proxy.js";
 import { Service, until } from "../service.js";
 
+/** The service's times are in whole milliseconds. */
+const ROUNDED_MS = 2;
 let service, proxy, facility;
 /** The stock of the other facilities. */
 let others = 0;
@@ -79,6 +81,33 @@ for (const [transport, refused] of [
     others += 4;
   });
 }
+
+for (const [transport, wish] of [
+  ["websocket", {}], ["sse", {}], ["polling", {}],
+  ["websocket", { facilities: [], totals: true }],
+])
+  test(`an age over ${transport} is never younger than the truth: ${JSON.stringify(wish)}`, async () => {
+    const live = follow({ transports: [transport], pollMs: 300, ...wish });
+    const shown = () => (wish.totals ? live.totals?.total_stock - others : stockOf(live));
+    await until("it is proven", () => live.age() !== null);
+    let seen = 0;
+    const end = performance.now() + 2_500;
+    for (let stock = 100; performance.now() < end; stock += 1) {
+      await service.stock(facility, stock);
+      const committed = performance.now();
+      // What is shown lacks that change, so it is not exact as of then.
+      await until(`it shows ${stock}`, async () => {
+        const asked = performance.now();
+        const [now, age] = [shown(), live.age()];
+        if (now === stock) return true;
+        seen += 1;
+        const truth = asked - committed - ROUNDED_MS;
+        assert.ok(age === null || age >= truth, `${age} ms, though ${truth} ms are over`);
+        return false;
+      });
+    }
+    assert.ok(transport === "websocket" || seen > 0);
+  });
 
 test("a connection that is cut comes back, and no version goes back", async () => {
   for (const transport of ["websocket", "sse"]) {
