@@ -16,8 +16,8 @@ export interface Options {
   /** Follow the sums over them. */
   readonly totals?: boolean;
   /**
-   * Gives a key or a token, whenever one is needed. Without it the browser's cookie counts, which is
-   * what a page of the service itself should use.
+   * Gives a key or a token, whenever one is needed. Without it the browser's cookie counts, as
+   * it should in a page of the service itself.
    */
   readonly token?: () => string | Promise<string>;
   /**
@@ -33,7 +33,7 @@ export interface Options {
   readonly betterMs?: number;
   /** How long a way may take until the service greets. */
   readonly openMs?: number;
-  /** The time between two questions of a tab whether the one that leads is there. */
+  /** The time between two questions of a tab whether the holder is there. */
   readonly syncMs?: number;
   /** For programs that are no browsers. */
   readonly webSocket?: typeof WebSocket;
@@ -42,7 +42,7 @@ export interface Options {
 }
 
 /** The part of a tab among all tabs. */
-export type Role = "alone" | "leader" | "follower";
+export type Role = "alone" | "holder" | "sharer";
 
 /** How it stands. */
 export interface Status {
@@ -101,7 +101,7 @@ export class LiveSummaries {
 
   get status(): Status {
     const { stalled, refused, epoch } = this.#store;
-    const role = !this.#tabs ? "alone" : this.#tabs.isLeader ? "leader" : "follower";
+    const role = !this.#tabs ? "alone" : this.#tabs.isHolder ? "holder" : "sharer";
     const own = [...refused].filter(([id]) => this.#wish.facilities.has(id));
     return { phase: this.#phase, role, stalled, refused: new Map(own), epoch };
   }
@@ -125,7 +125,7 @@ export class LiveSummaries {
   follow(wish: { facilities?: Iterable<string>; all?: boolean; totals?: boolean }): void {
     this.#wish = wishOf(wish);
     if (this.#tabs) {
-      if (!this.#tabs.isLeader) this.#store.setWish(this.#wish);
+      if (!this.#tabs.isHolder) this.#store.setWish(this.#wish);
       this.#tabs.follow(this.#wish);
     } else {
       this.#wished(this.#wish);
@@ -204,7 +204,7 @@ export class LiveSummaries {
   #join(name: string): Tabs {
     const isVisible = () => globalThis.document?.visibilityState !== "hidden";
     const listener: TabListener = {
-      lead: () => this.#start(this.#wish),
+      hold: () => this.#start(this.#wish),
       leave: () => {
         this.#end();
         this.#store.setWish(this.#wish);
@@ -279,7 +279,7 @@ export class LiveSummaries {
     };
     window.addEventListener("online", wake, { signal });
     document.addEventListener("visibilitychange", wake, { signal });
-    // A page that the browser keeps for "back" must not lead the others.
+    // A page that the browser keeps for "back" must not be the holder.
     window.addEventListener("pagehide", () => this.#tabs?.part(), { signal });
     const back = ({ persisted }: PageTransitionEvent) => {
       if (persisted) this.#tabs?.join();

@@ -27,8 +27,8 @@ export interface Shown {
 }
 
 /**
- * What was asked for. `at` is the time of `performance.now` as of which it is exact, or later; minus
- * infinity where that is not known.
+ * What was asked for. `at` is the time of `performance.now` as of which it is exact, or later;
+ * minus infinity where that is not known.
  */
 export interface Polled {
   readonly items: readonly { summary: Summary; etag: string | null; at: number }[];
@@ -170,7 +170,7 @@ export class Store {
     }
   }
 
-  /** Takes over what the tab that leads has. */
+  /** Takes over what the holder has. */
   restore(
     items: readonly Shown[],
     epoch: string | null,

@@ -1,12 +1,12 @@
-// One connection for all tabs of an origin. The tab that holds a lock (Web Locks) leads: it has the
-// connection, and hands on what comes (BroadcastChannel). When it is closed or crashes, the browser
-// gives the lock to the next tab. README.md says why this is no SharedWorker.
+// One connection for all tabs of an origin. The holder is the tab that has a lock (Web Locks): it
+// has the connection, and hands on what comes (BroadcastChannel). When it is closed or crashes, the
+// browser gives the lock to the next tab. README.md says why this is no SharedWorker.
 import type { ServiceClock } from "./clock.js";
 import type { Phase } from "./engine.js";
 import { type FromService, type Wish, union } from "./messages.js";
 import type { Polled, Shown, Stall, Store } from "./store.js";
 
-/** What a tab that has just come needs. Times are those of the leader. */
+/** What a tab that has just come needs. Times are those of the holder. */
 interface Snapshot {
   items: Shown[];
   totals: Store["totals"];
@@ -17,7 +17,7 @@ interface Snapshot {
 
 /** What tabs tell each other. */
 type Word =
-  /** A new leader asks what the others follow. */
+  /** A new holder asks what the others follow. */
   | { do: "who" }
   | { do: "follow"; tab: string; wish: Wish }
   | { do: "bye"; tab: string }
@@ -27,17 +27,17 @@ type Word =
   | { do: "message"; message: FromService; covers: Wish }
   | { do: "polled"; polled: Polled }
   | { do: "phase"; phase: Phase }
-  /** Asks for the leader's time, and whether it is there. */
+  /** Asks for the holder's time, and whether it is there. */
   | { do: "sync"; tab: string; asked: number }
   | { do: "synced"; tab: string; asked: number; now: number; service: number | null };
 
 /** What a tab is told. */
 export interface TabListener {
-  /** This tab leads from now on, for these wishes. */
-  lead(): void;
-  /** Another tab leads. */
+  /** This tab is the holder from now on. */
+  hold(): void;
+  /** Another tab is. */
   leave(): void;
-  /** What all tabs together follow has changed; only where this tab leads. */
+  /** What all tabs together follow has changed; only where this tab is the holder. */
   wished(wish: Wish): void;
   message(message: FromService, covers: Wish): void;
   polled(polled: Polled): void;
@@ -49,7 +49,7 @@ export interface TabListener {
   changed(): void;
 }
 
-/** How many questions whether the leader is there go without answer before it is replaced. */
+/** How many questions whether the holder is there go without answer before it is replaced. */
 const UNANSWERED = 2;
 /** The time until it is asked for the service's time again, where it did not know it. */
 const AGAIN_MS = 1_000;
@@ -67,7 +67,7 @@ export interface Tab {
   readonly store: Store;
   readonly listener: TabListener;
   readonly isVisible: () => boolean;
-  /** The time between two questions whether the leader is there. */
+  /** The time between two questions whether the holder is there. */
   readonly syncMs: number;
 }
 
@@ -81,16 +81,16 @@ export class Tabs {
   readonly #syncMs: number;
   #channel!: BroadcastChannel;
   #own: Wish;
-  /** What the tabs follow; the leader's list. */
+  /** What the tabs follow; the holder's list. */
   readonly #wishes = new Map<string, Wish>();
   #phase: Phase = { name: "connecting" };
-  #isLeader = false;
+  #isHolder = false;
   /** Gives the lock up. */
   #release: (() => void) | null = null;
   #waiting: AbortController | null = null;
   #timer: ReturnType<typeof setInterval> | undefined;
   #unanswered = 0;
-  /** The leader's `performance.now` less ours, at most. */
+  /** The holder's `performance.now` less ours, at most. */
   #ahead: number | null = null;
 
   constructor(own: Wish, { name, clock, store, listener, isVisible, syncMs }: Tab) {
@@ -100,8 +100,8 @@ export class Tabs {
     this.join();
   }
 
-  get isLeader(): boolean {
-    return this.#isLeader;
+  get isHolder(): boolean {
+    return this.#isHolder;
   }
 
   /** Belongs to the tabs from now on. */
@@ -131,11 +131,11 @@ export class Tabs {
 
   follow(wish: Wish): void {
     this.#own = wish;
-    if (this.#isLeader) this.#gather();
+    if (this.#isHolder) this.#gather();
     else this.#say({ do: "follow", tab: this.#id, wish });
   }
 
-  /** The leader hands on what has come. */
+  /** The holder hands on what has come. */
   message(message: FromService, covers: Wish): void {
     this.#say({ do: "message", message, covers });
   }
@@ -150,13 +150,13 @@ export class Tabs {
   }
 
   wake(): void {
-    if (this.#isLeader) return;
+    if (this.#isHolder) return;
     this.#say({ do: "wake" });
     this.#sync();
   }
 
   renew(): void {
-    if (!this.#isLeader) this.#say({ do: "renew" });
+    if (!this.#isHolder) this.#say({ do: "renew" });
   }
 
   #lockOf(tab: string): string {
@@ -167,11 +167,11 @@ export class Tabs {
     this.#channel.postMessage(word);
   }
 
-  /** Waits for the lock; with `steal`, takes it from a leader that does not answer. */
+  /** Waits for the lock; with `steal`, takes it from a holder that does not answer. */
   #stand(steal: boolean): void {
     const { signal } = this.#waiting!;
-    const name = `${this.#name} leader`;
-    const lead = () => {
+    const name = `${this.#name} holder`;
+    const hold = () => {
       if (signal.aborted) return Promise.resolve();
       const held = new Promise<void>((fulfil) => (this.#release = fulfil));
       this.#step(true);
@@ -179,32 +179,32 @@ export class Tabs {
     };
     // A lock that is stolen cannot be asked for with a signal.
     const options = steal ? { steal } : { signal };
-    navigator.locks.request(name, options, lead).catch((error: Error) => {
+    navigator.locks.request(name, options, hold).catch((error: Error) => {
       if (signal.aborted) return;
       // Where a page may have no locks, it is alone.
       if (error.name !== "AbortError") return this.#step(true);
-      // Another tab has taken the lead: this one did not answer, while it was frozen.
+      // Another tab has taken the lock: this one did not answer, while it was frozen.
       this.#step(false);
       this.#greet();
       this.#stand(false);
     });
   }
 
-  /** Tells the leader what this tab follows, and asks for its time. */
+  /** Tells the holder what this tab follows, and asks for its time. */
   #greet(): void {
     this.#ahead = null;
     this.#say({ do: "follow", tab: this.#id, wish: this.#own });
     this.#sync();
   }
 
-  #step(isLeader: boolean): void {
-    if (isLeader === this.#isLeader) return;
-    this.#isLeader = isLeader;
+  #step(isHolder: boolean): void {
+    if (isHolder === this.#isHolder) return;
+    this.#isHolder = isHolder;
     this.#wishes.clear();
-    if (isLeader) {
+    if (isHolder) {
       this.#ahead = null;
       this.#say({ do: "who" });
-      this.#listener.lead();
+      this.#listener.hold();
     } else {
       this.#listener.leave();
       this.#release?.();
@@ -218,7 +218,7 @@ export class Tabs {
 
   /** Every now and then: whether the others are there. */
   #look(): void {
-    if (this.#isLeader) return void this.#forgetGone();
+    if (this.#isHolder) return void this.#forgetGone();
     if (!this.#isVisible()) {
       this.#unanswered = 0;
       return;
@@ -235,26 +235,26 @@ export class Tabs {
     const there = new Set(held?.map((lock) => lock.name));
     const gone = [...this.#wishes.keys()].filter((tab) => !there.has(this.#lockOf(tab)));
     gone.forEach((tab) => this.#wishes.delete(tab));
-    if (gone.length > 0 && this.#isLeader) this.#gather();
+    if (gone.length > 0 && this.#isHolder) this.#gather();
   }
 
   #sync(): void {
-    if (this.#isLeader) return;
+    if (this.#isHolder) return;
     this.#unanswered += 1;
     this.#say({ do: "sync", tab: this.#id, asked: this.#clock.now() });
   }
 
-  /** The leader did not know the service's time. */
+  /** The holder did not know the service's time. */
   #again(): void {
     if (this.#isVisible() && !this.#waiting?.signal.aborted) this.#sync();
   }
 
   #hear(word: Word): void {
-    if (this.#isLeader) this.#hearAsLeader(word);
-    else this.#hearAsFollower(word);
+    if (this.#isHolder) this.#hearAsHolder(word);
+    else this.#hearAsSharer(word);
   }
 
-  #hearAsLeader(word: Word): void {
+  #hearAsHolder(word: Word): void {
     switch (word.do) {
       case "follow":
         this.#wishes.set(word.tab, word.wish);
@@ -274,12 +274,12 @@ export class Tabs {
       case "renew":
         return this.#listener.renew();
       case "who":
-        // Two believe that they lead; the other one has taken the lock, as the browser says soon.
+        // Two believe that they hold it; the other one does, as the browser says soon.
         return;
     }
   }
 
-  #hearAsFollower(word: Word): void {
+  #hearAsSharer(word: Word): void {
     switch (word.do) {
       case "who":
         return this.#greet();
@@ -295,7 +295,7 @@ export class Tabs {
         return this.#listener.changed();
       case "message":
         this.#listener.message(word.message, word.covers);
-        // The leader has set its clock: ask for it.
+        // The holder has set its clock: ask for it.
         if (word.message.type === "hello") this.#sync();
         return;
       case "polled":
@@ -310,7 +310,7 @@ export class Tabs {
     return { items: [...items.values()], totals, epoch, stalled, refused: [...refused] };
   }
 
-  /** What came by polls counts once the leader's time is known. */
+  /** What came by polls counts once the holder's time is known. */
   #ours(at: number): number;
   #ours(at: number | null): number | null;
   #ours(at: number | null): number | null {

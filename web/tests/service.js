@@ -93,7 +93,8 @@ export class Service {
   }
 
   async end() {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) await this.down("SIGKILL");
+    const { exitCode, signalCode } = this.#child;
+    if (exitCode === null && signalCode === null) await this.down("SIGKILL");
     rmSync(this.#folder, { recursive: true, force: true });
   }
 

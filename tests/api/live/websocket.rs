@@ -1,5 +1,7 @@
 //! What comes over a WebSocket.
 
+use std::time::Duration;
+
 use serde_json::json;
 use uuid::Uuid;
 
@@ -137,7 +139,9 @@ async fn the_totals_have_a_change_that_comes_right_after_others() {
     let (bank, other) = (bank(&service, a).await, bank(&service, b).await);
     let unit = Uuid::new_v4();
     let (mut live, _) = Live::connect(&service, &[]).await;
-    for quantity in 1..=8 {
+    for quantity in 1..=5i64 {
+        // At another time between two gatherings each time, which are a quarter of a second apart.
+        tokio::time::sleep(Duration::from_millis(50 * quantity.unsigned_abs())).await;
         // The totals that come first are rendered now, since there is a change.
         post(&service, &[inventory(Uuid::new_v4(), other, "O+", 1)]).await;
         live.send(json!({"type": "subscribe", "subject": "totals"})).await;

@@ -75,53 +75,53 @@ const connected = (websocket, sse) => until(`${websocket} and ${sse} are connect
   (await clients("websocket")) === websocket && (await clients("sse")) === sse);
 const clients = (transport) => service.metric(`live_clients{transport="${transport}"}`);
 
-test("tabs share one connection, and the next one leads when that one is closed", async () => {
+test("tabs share one connection, and the next one holds it when that one is closed", async () => {
   const tabs = [await tab(), await tab(), await tab()];
   await write();
   for (const page of tabs) await shows(page);
   await connected(1, 0);
   const roles = await Promise.all(tabs.map(async (page) => (await status(page)).role));
-  assert.deepEqual([...roles].sort(), ["follower", "follower", "leader"]);
+  assert.deepEqual([...roles].sort(), ["holder", "sharer", "sharer"]);
   for (const page of tabs)
     await until("each knows the age", async () => (await age(page)) !== null);
   // What only another tab follows is followed by the one connection, until that tab is gone.
   const other = await service.facility("B");
-  const follower = tabs.find((_, at) => roles[at] === "follower");
-  await follower.evaluate((id) => window.live.follow({ facilities: [id], totals: true }), other);
+  const sharer = tabs.find((_, at) => roles[at] === "sharer");
+  await sharer.evaluate((id) => window.live.follow({ facilities: [id], totals: true }), other);
   await service.stock(other, 4);
   await until("it shows the other one", () =>
-    follower.evaluate((id) => window.live.summaries.get(id)?.total_stock === 4, other));
+    sharer.evaluate((id) => window.live.summaries.get(id)?.total_stock === 4, other));
   await until("it has the totals", () =>
-    follower.evaluate((sum) => window.live.totals?.total_stock === sum, now + 4));
+    sharer.evaluate((sum) => window.live.totals?.total_stock === sum, now + 4));
   await connected(1, 0);
-  const leader = tabs.find((_, at) => roles[at] === "leader");
-  const left = tabs.filter((page) => page !== leader && page !== follower)[0];
-  await leader.close();
+  const holder = tabs.find((_, at) => roles[at] === "holder");
+  const left = tabs.filter((page) => page !== holder && page !== sharer)[0];
+  await holder.close();
   await write();
   await shows(left);
   await service.stock(other, 5);
   await until("it shows the other one", () =>
-    follower.evaluate((id) => window.live.summaries.get(id)?.total_stock === 5, other));
+    sharer.evaluate((id) => window.live.summaries.get(id)?.total_stock === 5, other));
   await connected(1, 0);
 });
 
-test("a tab that does nothing any more leads no more, and comes back as a follower", async () => {
-  const leader = await tab({ syncMs: 300 });
-  await until("it leads", async () => (await status(leader)).role === "leader");
-  const follower = await tab({ syncMs: 300 });
-  await shows(follower);
-  const cdp = await context.newCDPSession(leader);
+test("a tab that does nothing any more is no holder for long, and then shares", async () => {
+  const holder = await tab({ syncMs: 300 });
+  await until("it is the holder", async () => (await status(holder)).role === "holder");
+  const sharer = await tab({ syncMs: 300 });
+  await shows(sharer);
+  const cdp = await context.newCDPSession(holder);
   await cdp.send("Debugger.enable");
   await cdp.send("Debugger.pause"); // from its next statement on
-  await until("the other one leads", async () => (await status(follower)).role === "leader");
+  await until("the other one is the holder", async () => (await status(sharer)).role === "holder");
   await write();
-  await shows(follower);
+  await shows(sharer);
   await cdp.send("Debugger.resume");
-  await until("it follows", async () => (await status(leader)).role === "follower");
-  await shows(leader);
+  await until("it is a sharer", async () => (await status(holder)).role === "sharer");
+  await shows(holder);
 });
 
-test("tabs converge by themselves after a restart of the service, and show no age that is too young", async () => {
+test("tabs converge by themselves after a restart, and show no age that is too young", async () => {
   const tabs = [await tab(), await tab()];
   for (const page of tabs) await shows(page);
   await service.down("SIGKILL");

@@ -50,7 +50,7 @@ for (const [transport, refused] of [
   ["sse", ["/v1/live"]],
   ["polling", ["/v1/live", "/v1/stream"]],
 ]) {
-  test(`what changes is shown over ${transport}, with an age that a heartbeat keeps low`, async () => {
+  test(`what changes is shown over ${transport}, and a heartbeat keeps its age low`, async () => {
     refused.forEach((path) => proxy.refused.set(path, 403));
     const live = follow({ totals: true, pollMs: 100 });
     for (const stock of [5, 7]) {
@@ -86,7 +86,7 @@ for (const [transport, wish] of [
   ["websocket", {}], ["sse", {}], ["polling", {}],
   ["websocket", { facilities: [], totals: true }],
 ])
-  test(`an age over ${transport} is never younger than the truth: ${JSON.stringify(wish)}`, async () => {
+  test(`an age over ${transport} is never too young: ${JSON.stringify(wish)}`, async () => {
     const live = follow({ transports: [transport], pollMs: 300, ...wish });
     const shown = () => (wish.totals ? live.totals?.total_stock - others : stockOf(live));
     await until("it is proven", () => live.age() !== null);

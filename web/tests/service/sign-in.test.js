@@ -17,7 +17,7 @@ before(async () => {
 after(() => service.end());
 
 for (const transport of ["websocket", "sse", "polling"]) {
-  test(`a key counts over ${transport}, until it is revoked, and then another one does`, async () => {
+  test(`a key counts over ${transport} until it is revoked, and then another one does`, async () => {
     let key = await service.key([facility]);
     const live = connect({
       base: service.base, webSocket: WebSocket, transports: [transport], pollMs: 100,
