@@ -206,7 +206,8 @@ async fn the_service_sends_each_message_of_its_document() {
         rare.iter().for_each(|name| assert!(types.remove(*name), "{name}"));
         types
     };
-    (live.seen.remove("epoch"), seen.remove("epoch"));
+    live.seen.remove("epoch");
+    seen.remove("epoch");
     assert_eq!(live.seen, without("tell", &["epoch"]));
     assert_eq!(seen, without("stream", &["epoch", "unavailable"]));
 }
