@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run demo-adopt test test-fleet test-fleet-random test-starts test-adopt simulate replay fuzz bench fmt lint
+.PHONY: help run demo-adopt test test-web test-fleet test-fleet-random test-starts test-adopt simulate replay fuzz bench fmt lint
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -17,13 +17,18 @@ demo-adopt: ## the database of a hospital, for docs/adopt.md; runs until Ctrl-C,
 	tests/install-deps.sh
 	examples/adopt/demo.sh
 
-test: ## install what the tests need, run them all, hold the service to its OpenAPI document and to HTTP
+test: ## install what the tests need, run them all, hold the service to its OpenAPI document and to HTTP, and the client for browsers to both
 	tests/install-deps.sh
 	cargo test --workspace --locked
 	SCHEDULES=$(or $(SCHEDULES),30000) $(SIMULATION)
 	tests/schemathesis/run.sh
 	tests/schemathesis/roles.sh
 	tests/redbot/run.sh
+	web/test.sh
+
+test-web: ## of those, only the client for browsers: its parts, the whole against the service, and in Chromium
+	tests/install-deps.sh
+	web/test.sh
 
 test-fleet: ## of those, only the fleet under faults: minutes; FLEET=name runs the scenarios whose names have it
 	tests/install-deps.sh

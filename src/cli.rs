@@ -26,6 +26,7 @@ use crate::{
         key::{self, KeyCommand},
         token::{self, TokenCommand},
         user::{self, UserCommand},
+        watch::{self, WatchArgs},
     },
 };
 
@@ -127,6 +128,17 @@ enum Command {
         #[command(subcommand)]
         action: TokenCommand,
     },
+    /// Follow figures of a running service: a table that updates in place, with ages that grow
+    ///
+    /// It needs no settings and no database. A connection that is lost comes back by itself. Where
+    /// the output is no terminal, each change is a line. Exit code 0: it was ended, by Ctrl-C or by
+    /// the end of its output; 1: the service refuses it; 2: the command line is wrong.
+    #[command(after_help = "Examples:\n  facility-summary watch \
+                            7f1c5a52-3c1f-4d0e-9a53-0c3f3f0e8a11\n  \
+                            FACILITY_SUMMARY_KEY=fs_… facility-summary watch --all --url \
+                            https://summary.example\n  facility-summary watch --all --json | jq \
+                            -c 'select(.type == \"stalled\")'")]
+    Watch(WatchArgs),
     /// Print the OpenAPI document
     #[command(after_help = "Example:\n  facility-summary openapi > openapi.json")]
     Openapi,
@@ -142,28 +154,37 @@ impl Command {
             _ => None,
         }
     }
+
+    /// Why it cannot be carried out with these settings.
+    fn wrong_with(&self, settings: &Settings) -> Option<String> {
+        if matches!(self, Command::Migrate { to_schema: Some(_) })
+            && !settings.database.is_postgres()
+        {
+            return Some("--to-schema: an SQLite file has no schemas".into());
+        }
+        settings.sources.as_ref()?;
+        let command = self.writes_sources()?;
+        Some(format!(
+            "{command} writes into the service's own tables, but [sources] says that the figures \
+             come from those of another program: write there, or leave [sources] out and name \
+             another schema in database.schema"
+        ))
+    }
 }
 
 /// Reads the command line and carries it out.
 pub async fn run() -> ExitCode {
     let cli = Cli::parse();
+    // A client of a service somewhere else: the settings here are not its business.
+    if let Command::Watch(args) = cli.command {
+        return watch::run(args).await;
+    }
     let settings = match Settings::load(cli.config.as_deref(), cli.sources.as_deref()) {
         Ok(settings) => settings,
         Err(error) => return wrong_use(&error),
     };
-    if matches!(cli.command, Command::Migrate { to_schema: Some(_) })
-        && !settings.database.is_postgres()
-    {
-        return wrong_use(&"--to-schema: an SQLite file has no schemas");
-    }
-    if settings.sources.is_some()
-        && let Some(command) = cli.command.writes_sources()
-    {
-        return wrong_use(&format!(
-            "{command} writes into the service's own tables, but [sources] says that the figures \
-             come from those of another program: write there, or leave [sources] out and name \
-             another schema in database.schema"
-        ));
+    if let Some(reason) = cli.command.wrong_with(&settings) {
+        return wrong_use(&reason);
     }
     let output =
         if matches!(cli.command, Command::Serve { .. }) { Output::Stdout } else { Output::Stderr };
@@ -198,6 +219,7 @@ pub async fn run() -> ExitCode {
         Command::User { action } => user::run(action, settings).await,
         Command::Imports => imports(settings).await,
         Command::Token { action } => token::run(action, settings).await,
+        Command::Watch(args) => Ok(watch::run(args).await),
         Command::Openapi => {
             println!("{}", openapi::json());
             Ok(ExitCode::SUCCESS)

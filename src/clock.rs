@@ -171,7 +171,9 @@ fn slow(elapsed_ms: i64) -> i64 {
     elapsed_ms - elapsed_ms.div_euclid(DRIFT)
 }
 
-fn elapsed_ms() -> i64 {
+/// Milliseconds on the machine's monotonic clock. On Linux it runs on while the machine is
+/// suspended.
+pub fn elapsed_ms() -> i64 {
     elapsed_us().div_euclid(1_000)
 }
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Checks that the programs that the tests need are installed. If some are missing, the script installs
 # them with apt-get. If it may not do that, it names them and ends with exit code 1. It does not let
-# the packages start their servers: the tests run private ones. (tests/schemathesis/run.sh and
-# tests/redbot/run.sh install their own tools.)
+# the packages start their servers: the tests run private ones. (tests/schemathesis/run.sh,
+# tests/redbot/run.sh and web/test.sh install their own tools.)
 set -euo pipefail
 
 fail() {
@@ -26,6 +26,9 @@ has_libfaketime() { compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null
 # tomllib needs Python 3.11, which Debian 12 has.
 has_python() { python3 -c 'import ensurepip, tomllib, venv' 2>/dev/null; }
 
+# web/ needs it; Debian 12 has 18.
+has_node() { node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 18 ? 1 : 0)' 2>/dev/null; }
+
 missing_packages() {
     command -v cc >/dev/null || echo build-essential # some crates compile C
     has_postgres || echo postgresql
@@ -37,6 +40,10 @@ missing_packages() {
     command -v setpriv >/dev/null || echo util-linux
     command -v ps >/dev/null || echo procps
     command -v curl >/dev/null || echo curl
+    command -v script >/dev/null || echo bsdutils
+    has_node || echo nodejs
+    command -v npm >/dev/null || echo npm
+    command -v "${CHROMIUM:-chromium}" >/dev/null || echo chromium
 }
 
 as_root=()
@@ -67,4 +74,4 @@ forbid_servers
 "${as_root[@]}" apt-get update -qq
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null
 mapfile -t packages < <(missing_packages)
-if [ "${#packages[@]}" != 0 ]; then fail "still missing or too old after installation (Postgres 15 and Python 3.11 at least): ${packages[*]}"; fi
+if [ "${#packages[@]}" != 0 ]; then fail "still missing or too old after installation (Postgres 15, Python 3.11 and Node 18 at least): ${packages[*]}"; fi

@@ -13,6 +13,9 @@ use crate::{
     service::{freshness_request::FreshnessRequest, lists::day_of_all::DayRequest},
 };
 
+/// A count of states that is never reached, so that totals are looked at again.
+const LOOK_AGAIN: u64 = u64::MAX;
+
 fn name_of(visible: &Visible) -> &str {
     match visible {
         Visible::All => "",
@@ -62,9 +65,12 @@ impl Shard {
         let shard = self.clone();
         let epoch = shard.count.get();
         tokio::task::spawn_local(async move {
-            let members = shard.hub.totals(visible.clone()).await;
+            let answer = shard.hub.totals(visible.clone()).await;
+            if answer.as_ref().is_some_and(|(_, may_lag)| *may_lag) {
+                shard.totals_of.set(LOOK_AGAIN);
+            }
             let counts = epoch == shard.count.get() && shard.unsettled.get().is_none();
-            let members = members.filter(|_| counts);
+            let members = answer.map(|(members, _)| members).filter(|_| counts);
             for connection in to {
                 shard.take_totals(&connection, &visible, members.as_ref());
                 connection.flush(&shard);
@@ -93,8 +99,9 @@ impl Shard {
 }
 
 impl Hub {
-    /// The totals of all facilities that somebody may see; `None` where they cannot be had now.
-    async fn totals(&self, visible: Visible) -> Option<Value> {
+    /// The totals of all facilities that somebody may see, and whether they may lack the newest
+    /// change, as a list may that was rendered a moment ago. `None` where they cannot be had now.
+    async fn totals(&self, visible: Visible) -> Option<(Value, bool)> {
         let facilities = visible.ids().cloned();
         let text = format!("{} totals of live clients", name_of(&visible));
         let query = DayQuery {
@@ -120,6 +127,7 @@ impl Hub {
             min_version: 0,
         };
         let lists = self.parts.lists.clone();
+        let (asked_ms, interval_ms) = (self.parts.clock.now_ms(), lists.render_interval_ms);
         let reading = self.parts.runtime.spawn(async move {
             let begins = |_: &Directory, _: i64| Ok::<(), ()>(());
             lists.day_of_all(&day, requested, begins, || ()).await.ok()
@@ -128,6 +136,7 @@ impl Hub {
         let mut page: Value = serde_json::from_slice(&answer.page.body).ok()?;
         let as_of_ms = self.parts.clock.now_ms().saturating_sub(answer.age_ms);
         let totals = page.get_mut("totals").map(Value::take)?;
-        Some(json!({ "totals": totals, "as_of": wire::instant(Some(as_of_ms)) }))
+        let may_lag = (0..interval_ms).contains(&asked_ms.saturating_sub(answer.page.rendered_ms));
+        Some((json!({ "totals": totals, "as_of": wire::instant(Some(as_of_ms)) }), may_lag))
     }
 }

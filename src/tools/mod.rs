@@ -10,6 +10,7 @@ pub mod import;
 pub mod key;
 pub mod token;
 pub mod user;
+pub mod watch;
 
 use crate::{
     access::audit::Actor,

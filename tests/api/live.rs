@@ -1,9 +1,11 @@
 //! Live clients, with a WebSocket library and bare HTTP that are not the service's own.
 
 pub mod client;
+mod document;
 mod events;
 mod limits;
 mod resume;
 mod views;
+mod watch;
 mod websocket;
 mod who;

@@ -1,6 +1,9 @@
 //! A WebSocket client, and a reader of server-sent events.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -15,6 +18,7 @@ use tokio_tungstenite::{
 };
 use uuid::Uuid;
 
+use super::document;
 use crate::support::{PATIENCE, Service};
 
 /// What comes in time: heartbeats alone would go on for ever.
@@ -24,7 +28,11 @@ async fn in_time<T>(what: &str, coming: impl Future<Output = T>) -> T {
 }
 
 /// A client over WebSocket.
-pub struct Live(pub WebSocketStream<TcpStream>);
+pub struct Live {
+    pub socket: WebSocketStream<TcpStream>,
+    /// The types of the messages that have come.
+    pub seen: BTreeSet<String>,
+}
 
 impl Live {
     /// Connects, with these headers.
@@ -39,7 +47,7 @@ impl Live {
             let value = HeaderValue::from_str(value).expect("it is a header");
             request.headers_mut().insert(HeaderName::from_static(name), value);
         }
-        client_async(request, tcp).await.map(|(stream, _)| Live(stream))
+        client_async(request, tcp).await.map(|(socket, _)| Live { socket, seen: BTreeSet::new() })
     }
 
     /// Connects, and returns the greeting.
@@ -51,24 +59,27 @@ impl Live {
     }
 
     pub async fn send(&mut self, message: Value) {
-        self.0.send(Message::text(message.to_string())).await.expect("it is sent");
+        self.socket.send(Message::text(message.to_string())).await.expect("it is sent");
     }
 
     /// Sends all of them in one write.
     pub async fn send_at_once(&mut self, messages: &[Value]) {
         for message in messages {
-            self.0.feed(Message::text(message.to_string())).await.expect("it is taken");
+            self.socket.feed(Message::text(message.to_string())).await.expect("it is taken");
         }
-        self.0.flush().await.expect("they are sent");
+        self.socket.flush().await.expect("they are sent");
     }
 
     /// The next message; the code of the close frame where the server has ended it.
     pub async fn next(&mut self) -> Result<Value, Option<u16>> {
         loop {
-            let read = tokio::time::timeout(PATIENCE, self.0.next()).await;
+            let read = tokio::time::timeout(PATIENCE, self.socket.next()).await;
             match read.expect("a message in time") {
                 Some(Ok(Message::Text(text))) => {
-                    return Ok(serde_json::from_str(&text).expect("it is JSON"));
+                    let message: Value = serde_json::from_str(&text).expect("it is JSON");
+                    document::check(&message, "live");
+                    self.seen.insert(message["type"].as_str().unwrap_or_default().to_owned());
+                    return Ok(message);
                 }
                 Some(Ok(Message::Close(frame))) => {
                     return Err(frame.map(|frame| frame.code.into()));
@@ -127,6 +138,8 @@ pub struct Events {
     response: reqwest::Response,
     text: String,
     waiting: VecDeque<Event>,
+    /// The names of the events that have come.
+    pub seen: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -149,13 +162,19 @@ impl Events {
     pub fn of(response: reqwest::Response) -> Events {
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Events { response, text: String::new(), waiting: VecDeque::new() }
+        Events { response, text: String::new(), waiting: VecDeque::new(), seen: BTreeSet::new() }
     }
 
     /// The next event; `None` at the end.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.waiting.pop_front() {
+                // An event without data says only when to come back.
+                if !event.data.is_null() {
+                    assert_eq!(event.data["type"], event.name.as_str());
+                    document::check(&event.data, "stream");
+                    self.seen.insert(event.name.clone());
+                }
                 return Some(event);
             }
             let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await;

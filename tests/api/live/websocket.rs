@@ -1,5 +1,7 @@
 //! What comes over a WebSocket.
 
+use std::time::Duration;
+
 use futures_util::SinkExt;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::{
@@ -15,7 +17,7 @@ use super::client::Live;
 use crate::{
     on_both_stores,
     steps::{Scrape, bank, facility, get, header, inventory, path, post, read},
-    support::{Service, wait_until},
+    support::{PATIENCE, Service, wait_until},
 };
 
 on_both_stores! {
@@ -135,6 +137,32 @@ async fn a_heartbeat_says_as_of_when_everything_was_sent_and_rises() {
     }
 }
 
+/// A list that was rendered a moment ago may lack a change; the totals that clients are sent last
+/// must not.
+#[tokio::test]
+async fn the_totals_have_a_change_that_comes_right_after_others() {
+    let service = Service::on_sqlite().start().await;
+    let a = facility(&service, "A", "UTC").await;
+    let b = facility(&service, "B", "UTC").await;
+    let (bank, other) = (bank(&service, a).await, bank(&service, b).await);
+    let unit = Uuid::new_v4();
+    let (mut live, _) = Live::connect(&service, &[]).await;
+    for quantity in 1..=5i64 {
+        // At another time between two gatherings each time, which are a quarter of a second apart.
+        tokio::time::sleep(Duration::from_millis(50 * quantity.unsigned_abs())).await;
+        // The totals that come first are rendered now, since there is a change.
+        post(&service, &[inventory(Uuid::new_v4(), other, "O+", 1)]).await;
+        live.send(json!({"type": "subscribe", "subject": "totals"})).await;
+        live.until("totals").await;
+        post(&service, &[inventory(unit, bank, "O+", quantity)]).await;
+        let newest =
+            async { while live.until("totals").await["totals"]["total_stock"] != 2 * quantity {} };
+        tokio::time::timeout(PATIENCE, newest).await.expect("the totals with the change come");
+        live.send(json!({"type": "unsubscribe", "subject": "totals"})).await;
+        live.until("unsubscribed").await;
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_read_is_an_error_and_a_flood_is_the_end() {
     let service = Service::on_sqlite().start().await;
@@ -144,7 +172,7 @@ async fn what_cannot_be_read_is_an_error_and_a_flood_is_the_end() {
         assert_eq!(live.until("error").await["code"], "malformed");
     }
     for _ in 0..120 {
-        if live.0.send(Message::text("{\"type\":\"ping\"}")).await.is_err() {
+        if live.socket.send(Message::text("{\"type\":\"ping\"}")).await.is_err() {
             break;
         }
     }
@@ -161,7 +189,7 @@ async fn what_cannot_be_read_is_an_error_and_a_flood_is_the_end() {
     for nth in 0..3 {
         let part = if nth == 0 { Data::Text } else { Data::Continue };
         let frame = Frame::message(vec![b'x'; 8_000], OpCode::Data(part), false);
-        live.0.send(Message::Frame(frame)).await.unwrap();
+        live.socket.send(Message::Frame(frame)).await.unwrap();
     }
     let (before, code) = live.end().await;
     assert_eq!(before.last().unwrap()["code"], "message_too_large");

@@ -55,6 +55,11 @@ impl RunningCommand {
         self.0.signal(signal);
     }
 
+    /// What it has written so far, line by line.
+    pub fn lines(&self) -> Vec<String> {
+        self.0.lines().clone()
+    }
+
     pub async fn wait(mut self) -> Exited {
         self.0.wait("the command has ended").await
     }
@@ -264,6 +269,15 @@ impl Launch {
         RunningCommand(self.spawn(arguments))
     }
 
+    /// Starts another program in its folder.
+    pub fn start_other(&self, program: &str, arguments: &[&str]) -> RunningCommand {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(self.folder()).env_remove("FACILITY_SUMMARY_KEY");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap_or_else(|error| panic!("{program}: {error}"));
+        RunningCommand(Process::new(child))
+    }
+
     fn spawn(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Process {
         self.spawn_with(arguments, Stdio::null())
     }
@@ -337,6 +351,7 @@ fn a_folder() -> TempDir {
 
 fn is_a_setting(name: &str) -> bool {
     matches!(name, "DATABASE_URL" | "DATABASE_READ_URL" | "REDIS_URL" | "BIND_ADDR" | "RUST_LOG")
+        || name == "FACILITY_SUMMARY_KEY"
         || name.starts_with("FACILITY_SUMMARY__")
 }
 

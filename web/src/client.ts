@@ -1,0 +1,302 @@
+// What a page uses.
+import { ServiceClock } from "./clock.js";
+import { type Listener, type Phase, Engine } from "./engine.js";
+import { type FromService, type Summary, type Totals, type Wish, follows } from "./messages.js";
+import { type Polled, type Stall, Store } from "./store.js";
+import { type TabListener, Tabs, canShare } from "./tabs.js";
+import type { Surroundings, TransportName } from "./transports/transport.js";
+
+export interface Options {
+  /** The address of the service; by default that of the page. */
+  readonly base?: string | URL;
+  /** Facilities to follow, by their ids. */
+  readonly facilities?: Iterable<string>;
+  /** Follow every facility that one may see. */
+  readonly all?: boolean;
+  /** Follow the sums over them. */
+  readonly totals?: boolean;
+  /**
+   * Gives a key or a token, whenever one is needed. Without it the browser's cookie counts, as
+   * it should in a page of the service itself.
+   */
+  readonly token?: () => string | Promise<string>;
+  /**
+   * Whether all tabs of this origin share one connection: by default where they share the cookie.
+   * With `token`, a name: tabs with the same name share, so let it be that of the person.
+   */
+  readonly share?: boolean | string;
+  /** The ways that may be tried. */
+  readonly transports?: readonly TransportName[];
+  /** The time between two polls. */
+  readonly pollMs?: number;
+  /** The time after which a better way is tried. */
+  readonly betterMs?: number;
+  /** How long a way may take until the service greets. */
+  readonly openMs?: number;
+  /** The time between two questions of a tab whether the holder is there. */
+  readonly syncMs?: number;
+  /** For programs that are no browsers. */
+  readonly webSocket?: typeof WebSocket;
+  readonly fetch?: typeof fetch;
+  readonly random?: () => number;
+}
+
+/** The part of a tab among all tabs. */
+export type Role = "alone" | "holder" | "sharer";
+
+/** How it stands. */
+export interface Status {
+  readonly phase: Phase;
+  readonly role: Role;
+  /** Nothing can be proven since then; `null` where it can. */
+  readonly stalled: Stall | null;
+  /** Facilities that are not followed, and why. */
+  readonly refused: ReadonlyMap<string, string>;
+  readonly epoch: string | null;
+}
+
+const ALL: readonly TransportName[] = ["websocket", "sse", "polling"];
+
+/** The newest figures of what is followed, and how old they are. */
+export class LiveSummaries {
+  readonly #options: Options;
+  readonly #clock = new ServiceClock();
+  readonly #store = new Store(this.#clock);
+  readonly #listeners = new Set<() => void>();
+  readonly #tabs: Tabs | null;
+  readonly #stop = new AbortController();
+  #wish: Wish;
+  #engine: Engine | null = null;
+  #phase: Phase = { name: "connecting" };
+  #isToldSoon = false;
+
+  constructor(options: Options = {}) {
+    this.#options = options;
+    this.#wish = wishOf(options);
+    this.#store.setWish(this.#wish);
+    const share = options.share ?? !options.token;
+    if (share === true && options.token)
+      throw new Error("share: with a token, name the tabs that share, such as by the person");
+    if (share !== false && canShare()) {
+      const name = `${this.#base().origin} ${share === true ? "" : share}`;
+      this.#tabs = this.#join(name);
+    } else {
+      this.#tabs = null;
+      this.#start(this.#wish);
+    }
+    this.#watchScreen();
+  }
+
+  /** The newest summary of each facility that is followed, by id. */
+  get summaries(): ReadonlyMap<string, Summary> {
+    const { items } = this.#store;
+    const shown = [...items].filter(([id]) => follows(this.#wish, id));
+    return new Map(shown.map(([id, { summary }]) => [id, summary]));
+  }
+
+  /** The newest sums, where they are followed. */
+  get totals(): Totals | null {
+    return this.#wish.totals ? (this.#store.totals?.totals ?? null) : null;
+  }
+
+  get status(): Status {
+    const { stalled, refused, epoch } = this.#store;
+    const role = !this.#tabs ? "alone" : this.#tabs.isHolder ? "holder" : "sharer";
+    const own = [...refused].filter(([id]) => this.#wish.facilities.has(id));
+    return { phase: this.#phase, role, stalled, refused: new Map(own), epoch };
+  }
+
+  /**
+   * How old, in milliseconds, the oldest of what is followed can be now; `null` where that is not
+   * known. It grows by itself: ask for it whenever it is shown.
+   */
+  age(): number | null {
+    this.#awake();
+    return this.#store.age(this.#wish);
+  }
+
+  /** The same of one facility. */
+  ageOf(facility: string): number | null {
+    this.#awake();
+    return this.#store.ageOf(facility);
+  }
+
+  /** Follows this from now on, and nothing else. */
+  follow(wish: { facilities?: Iterable<string>; all?: boolean; totals?: boolean }): void {
+    this.#wish = wishOf(wish);
+    if (this.#tabs) {
+      if (!this.#tabs.isHolder) this.#store.setWish(this.#wish);
+      this.#tabs.follow(this.#wish);
+    } else {
+      this.#wished(this.#wish);
+    }
+    this.#changed();
+  }
+
+  /** Calls `listener` after each change; many at once make one call. Returns what ends that. */
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** The credential is another one: goes on with it, also after a refusal. */
+  renew(): void {
+    this.#engine?.renew();
+    this.#tabs?.renew();
+  }
+
+  /** Follows nothing any more. */
+  close(): void {
+    this.#stop.abort();
+    this.#tabs?.part();
+    this.#end();
+    this.#phase = { name: "closed" };
+    this.#listeners.clear();
+  }
+
+  #base(): URL {
+    return new URL(this.#options.base ?? globalThis.location.href);
+  }
+
+  #start(wish: Wish): void {
+    const { token, fetch: asked, webSocket, transports, random } = this.#options;
+    const around: Surroundings = {
+      base: this.#base(),
+      clock: this.#clock,
+      token: token ?? null,
+      pollMs: this.#options.pollMs ?? 15_000,
+      openMs: this.#options.openMs ?? 10_000,
+      webSocket: webSocket ?? globalThis.WebSocket,
+      fetch: asked ?? globalThis.fetch.bind(globalThis),
+      store: this.#store,
+    };
+    this.#store.setWish(wish);
+    this.#engine = new Engine(around, this.#fromEngine(), wish, {
+      transports: transports ?? ALL,
+      betterMs: this.#options.betterMs ?? 300_000,
+      random: random ?? Math.random,
+    });
+  }
+
+  #end(): void {
+    this.#engine?.close();
+    this.#engine = null;
+  }
+
+  /** Where the engine is, its news goes to the other tabs, too. */
+  #fromEngine(): Listener {
+    return {
+      message: (message, covers) => {
+        this.#tabs?.message(message, covers);
+        this.#take(message, covers);
+      },
+      polled: (polled) => {
+        this.#tabs?.polled(polled);
+        this.#poll(polled);
+      },
+      phase: (phase) => {
+        if (phase.name !== "closed") this.#tabs?.phase(phase);
+        this.#setPhase(phase);
+      },
+    };
+  }
+
+  #join(name: string): Tabs {
+    const isVisible = () => globalThis.document?.visibilityState !== "hidden";
+    const listener: TabListener = {
+      hold: () => this.#start(this.#wish),
+      leave: () => {
+        this.#end();
+        this.#store.setWish(this.#wish);
+        this.#setPhase({ name: "connecting" });
+      },
+      wished: (wish) => this.#wished(wish),
+      message: (message, covers) => this.#take(message, covers),
+      polled: (polled) => this.#poll(polled),
+      phase: (phase) => this.#setPhase(phase),
+      wake: () => {
+        if (!this.#awake()) this.#engine?.wake();
+      },
+      look: () => void this.#awake(),
+      renew: () => this.#engine?.renew(),
+      changed: () => this.#changed(),
+    };
+    const syncMs = this.#options.syncMs ?? 10_000;
+    const [clock, store] = [this.#clock, this.#store];
+    return new Tabs(this.#wish, { name, clock, store, listener, isVisible, syncMs });
+  }
+
+  #wished(wish: Wish): void {
+    this.#store.setWish(wish);
+    this.#engine?.follow(wish);
+  }
+
+  #take(message: FromService, covers: Wish): void {
+    this.#store.take(message, covers);
+    this.#changed();
+  }
+
+  #poll(polled: Polled): void {
+    this.#store.poll(polled);
+    this.#changed();
+  }
+
+  #setPhase(phase: Phase): void {
+    this.#phase = phase;
+    this.#changed();
+  }
+
+  #changed(): void {
+    if (this.#isToldSoon) return;
+    this.#isToldSoon = true;
+    queueMicrotask(() => {
+      this.#isToldSoon = false;
+      this.#listeners.forEach((listener) => listener());
+    });
+  }
+
+  /** Whether this machine has slept, so that ages have to be found out anew. */
+  #awake(): boolean {
+    if (!this.#clock.hasSlept()) return false;
+    this.#store.forgetPolled();
+    this.#wake();
+    return true;
+  }
+
+  #wake(): void {
+    this.#engine?.wake();
+    this.#tabs?.wake();
+    this.#changed();
+  }
+
+  /** A network that is back, and a screen that is shown again, wait for no back-off. */
+  #watchScreen(): void {
+    if (!globalThis.document || !globalThis.window) return;
+    const { signal } = this.#stop;
+    const wake = () => {
+      if (document.visibilityState === "hidden") return;
+      if (!this.#awake()) this.#wake();
+    };
+    window.addEventListener("online", wake, { signal });
+    document.addEventListener("visibilitychange", wake, { signal });
+    // A page that the browser keeps for "back" must not be the holder.
+    window.addEventListener("pagehide", () => this.#tabs?.part(), { signal });
+    const back = ({ persisted }: PageTransitionEvent) => {
+      if (persisted) this.#tabs?.join();
+    };
+    window.addEventListener("pageshow", back, { signal });
+  }
+}
+
+function wishOf(of: { facilities?: Iterable<string>; all?: boolean; totals?: boolean }): Wish {
+  return {
+    facilities: new Set([...(of.facilities ?? [])].map((id) => id.toLowerCase())),
+    all: of.all ?? false,
+    totals: of.totals ?? false,
+  };
+}
+
+/** Follows figures from now on. */
+export function connect(options: Options = {}): LiveSummaries {
+  return new LiveSummaries(options);
+}

@@ -1,0 +1,202 @@
+// Keeps a way to the service open: the best one that is open here, and again after each end.
+import { BackOff, FIRST_MS } from "./back-off.js";
+import type { FromService, Wish } from "./messages.js";
+import type { Polled } from "./store.js";
+import { sse } from "./transports/events.js";
+import { polling } from "./transports/polling.js";
+import {
+  type End,
+  type Link,
+  type Surroundings,
+  type Transport,
+  type TransportName,
+  NotOpen,
+} from "./transports/transport.js";
+import { websocket } from "./transports/websocket.js";
+
+/** From the best on. */
+const TRANSPORTS: readonly Transport[] = [websocket, sse, polling];
+/** A connection that has lasted so long is no failure. */
+const LASTED_MS = 10_000;
+
+/** What ends a wait: the network or the screen is back, or the credential was renewed. */
+type Waking = "screen" | "credential";
+
+interface Better {
+  readonly kind: "better";
+  readonly link: Link;
+  readonly rank: number;
+}
+
+/** How it stands. */
+export type Phase =
+  | { readonly name: "connecting" }
+  | { readonly name: "open"; readonly transport: TransportName }
+  /** It failed; the next attempt comes by itself. */
+  | { readonly name: "waiting"; readonly reason: string; readonly ms: number }
+  /** It is not allowed; nothing comes by itself any more. */
+  | { readonly name: "refused"; readonly reason: string }
+  | { readonly name: "closed" };
+
+/** What the engine tells. */
+export interface Listener {
+  message(message: FromService, covers: Wish): void;
+  polled(polled: Polled): void;
+  phase(phase: Phase): void;
+}
+
+export interface EngineOptions {
+  readonly transports: readonly TransportName[];
+  /** How long it stays with a way that is not the best before it tries a better one. */
+  readonly betterMs: number;
+  readonly random: () => number;
+}
+
+export class Engine {
+  readonly #around: Surroundings;
+  readonly #listener: Listener;
+  readonly #transports: readonly Transport[];
+  readonly #betterMs: number;
+  readonly #backOff: BackOff;
+  readonly #random: () => number;
+  #wish: Wish;
+  #link: Link | null = null;
+  #isClosed = false;
+  /** Ends the present wait. */
+  #wake: ((by: Waking) => void) | null = null;
+  #attemptAt = -Infinity;
+
+  constructor(around: Surroundings, listener: Listener, wish: Wish, options: EngineOptions) {
+    [this.#around, this.#listener, this.#wish] = [around, listener, wish];
+    this.#transports = TRANSPORTS.filter(({ name }) => options.transports.includes(name));
+    [this.#betterMs, this.#random] = [options.betterMs, options.random];
+    this.#backOff = new BackOff(options.random);
+    void this.#run();
+  }
+
+  follow(wish: Wish): void {
+    this.#wish = wish;
+    this.#link?.follow(wish);
+  }
+
+  /** The network or the screen is back: connects at once, or finds out whether it still is. */
+  wake(): void {
+    // A screen that is shown and hidden all the time makes no more attempts than one a second.
+    if (this.#around.clock.now() - this.#attemptAt > FIRST_MS) this.#wake?.("screen");
+    this.#link?.check();
+  }
+
+  /** The credential was renewed. */
+  renew(): void {
+    this.#wake?.("credential");
+    if (this.#link && !this.#link.renew()) this.#link.close();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#listener.phase({ name: "closed" });
+    this.#link?.close();
+    this.#wake?.("credential");
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#isClosed) {
+      this.#phase({ name: "connecting" });
+      this.#attemptAt = this.#around.clock.now();
+      const end = await this.#round();
+      if (this.#isClosed) return;
+      if (end.kind === "refused") {
+        this.#phase({ name: "refused", reason: end.reason });
+        await this.#wait(null, ["credential"]);
+        continue;
+      }
+      const told = end.kind === "told" ? end.retryMs : null;
+      const ms = told ?? this.#backOff.next();
+      this.#phase({ name: "waiting", reason: end.reason, ms });
+      // A time that the service said spreads its clients: it is waited for in any case.
+      await this.#wait(ms, told === null ? ["screen", "credential"] : []);
+    }
+  }
+
+  #phase(phase: Phase): void {
+    if (!this.#isClosed) this.#listener.phase(phase);
+  }
+
+  /** Tries one way after another, and stays with the first that opens. */
+  async #round(): Promise<End> {
+    let reason = "no way to connect is allowed";
+    for (const [rank, transport] of this.#transports.entries()) {
+      try {
+        return await this.#stay(await this.#open(transport), rank);
+      } catch (error) {
+        if (!(error instanceof NotOpen)) throw error;
+        reason = error.message;
+        if (this.#isClosed) break;
+      }
+    }
+    return { kind: "lost", reason };
+  }
+
+  async #open(transport: Transport): Promise<Link> {
+    const wish = this.#wish;
+    const { message, polled } = this.#listener;
+    const sink = { message: message.bind(this.#listener), polled: polled.bind(this.#listener) };
+    const link = await transport.open(this.#around, sink, wish);
+    if (this.#isClosed) link.close();
+    else if (wish !== this.#wish) link.follow(this.#wish);
+    return link;
+  }
+
+  async #stay(link: Link, rank: number): Promise<End> {
+    const { clock } = this.#around;
+    for (;;) {
+      this.#link = link;
+      const since = clock.now();
+      this.#phase({ name: "open", transport: this.#transports[rank]!.name });
+      const end = rank === 0 ? await link.ended : await this.#endedOrBetter(link, rank);
+      this.#link = null;
+      if (end.kind === "better") {
+        [link, rank] = [end.link, end.rank];
+        continue;
+      }
+      if (clock.now() - since > LASTED_MS) this.#backOff.reset();
+      return end;
+    }
+  }
+
+  /** Looks for a better way from time to time, while this one goes on. */
+  async #endedOrBetter(link: Link, rank: number): Promise<End | Better> {
+    for (;;) {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const due = new Promise<null>((fulfil) => {
+        timer = setTimeout(() => fulfil(null), this.#betterMs * (0.5 + this.#random()));
+      });
+      const end = await Promise.race([link.ended, due]);
+      clearTimeout(timer);
+      if (end) return end;
+      for (const [better, transport] of this.#transports.slice(0, rank).entries()) {
+        try {
+          const found = await this.#open(transport);
+          link.close();
+          return { kind: "better", link: found, rank: better };
+        } catch (error) {
+          if (!(error instanceof NotOpen)) throw error;
+        }
+      }
+    }
+  }
+
+  /** Waits, at most for `ms`, until somebody may end it. */
+  async #wait(ms: number | null, may: Waking[]): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    await new Promise<void>((fulfil) => {
+      this.#wake = (by) => {
+        if (this.#isClosed || may.includes(by)) fulfil();
+      };
+      if (this.#isClosed) fulfil();
+      if (ms !== null) timer = setTimeout(fulfil, ms);
+    });
+    this.#wake = null;
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,133 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ServiceClock } from "../../dist/clock.js";
+import { Store } from "../../dist/store.js";
+
+const A = "00000000-0000-4000-8000-00000000000a";
+const B = "00000000-0000-4000-8000-00000000000b";
+const START = Date.parse("2026-11-21T10:00:00Z");
+const at = (seconds) => new Date(START + seconds * 1_000).toISOString();
+
+function wish(facilities, { all = false, totals = false } = {}) {
+  return { facilities: new Set(facilities), all, totals };
+}
+
+function summary(facility, version, stock, date = "2026-11-21") {
+  return { facility_id: facility, date, version, total_stock: stock, by_blood_type: {} };
+}
+
+/** A store that follows this, whose time the test moves; the service's is `START` at 0. */
+function follow(followed) {
+  const time = { ms: 0 };
+  const clock = new ServiceClock(() => time.ms, () => time.ms);
+  const store = new Store(clock);
+  store.setWish(followed);
+  clock.answered(START, 0);
+  const take = (message, covers = followed) => store.take(message, covers);
+  const send = (facility, version, stock, seconds, date) => {
+    const of = summary(facility, version, stock, date);
+    take({ type: "summary", summary: of, etag: `"${version}"`, as_of: at(seconds) });
+  };
+  const beat = (seconds, covers) =>
+    take({ type: "heartbeat", exact_as_of: at(seconds), now: at(seconds) }, covers);
+  const hello = (epoch) =>
+    take({ type: "hello", epoch, heartbeat_ms: 1_000, exact_as_of: null, now: at(0) });
+  hello("one");
+  return { time, clock, store, take, send, beat, hello };
+}
+
+test("an age counts from when it was exact, and the oldest counts for the whole", () => {
+  const { time, store, send, beat } = follow(wish([A, B]));
+  assert.equal(store.age(), null, "nothing is there");
+  send(A, 1, 5, 0);
+  assert.equal(store.age(), null, "one is missing");
+  send(B, 1, 7, -4);
+  time.ms = 1_000;
+  assert.deepEqual([store.ageOf(A), store.ageOf(B), store.age()], [1_000, 5_000, 5_000]);
+  beat(1);
+  assert.equal(store.age(), 0, "a quiet facility is as exact as the heartbeat says");
+  time.ms = 61_000;
+  assert.equal(store.age(), 60_000, "it grows by itself");
+});
+
+test("a heartbeat proves only what the connection follows", () => {
+  const { time, store, send, beat } = follow(wish([A, B]));
+  send(A, 1, 5, 0);
+  send(B, 1, 7, 0);
+  time.ms = 9_000;
+  beat(9, wish([A]));
+  assert.deepEqual([store.ageOf(A), store.ageOf(B)], [0, 9_000]);
+});
+
+test("without the service's time no age is known", () => {
+  const { store, clock, send } = follow(wish([A]));
+  send(A, 1, 5, 0);
+  clock.forget();
+  assert.equal(store.age(), null);
+});
+
+test("another epoch forgets what is shown, be its versions lower", () => {
+  const { store, take, send, hello } = follow(wish([A]));
+  send(A, 9, 5, 0);
+  take({ type: "epoch", epoch: "two", detail: "" });
+  assert.equal(store.items.size, 0);
+  send(A, 1, 3, 1);
+  assert.equal(store.items.get(A).summary.total_stock, 3);
+  assert.deepEqual(store.known([A]), { [A]: '"1"' });
+  hello("two");
+  assert.equal(store.items.size, 1, "the same epoch");
+  hello("three");
+  assert.deepEqual([store.items.size, store.known([A])], [0, {}]);
+});
+
+test("a poll that is behind shows nothing older, and one that is exact later does", () => {
+  const { time, store, send, beat } = follow(wish([A]));
+  send(A, 9, 5, 0);
+  beat(0);
+  time.ms = 20_000;
+  const poll = (version, stock, exactAt) =>
+    store.poll({
+      items: [{ summary: summary(A, version, stock), etag: `"${version}"`, at: exactAt }],
+      isAll: false, totals: null, refused: [], same: [],
+    });
+  poll(8, 4, -10_000);
+  assert.equal(store.items.get(A).summary.version, 9);
+  assert.equal(store.age(), 20_000, "what is shown is as old as before");
+  poll(8, 4, 19_000);
+  assert.equal(store.items.get(A).summary.version, 8, "the database has lost something");
+  assert.equal(store.age(), 1_000);
+});
+
+test("who follows all loses what is not sent again, once all has come", () => {
+  const followed = wish([], { all: true });
+  const { store, take, send, beat, hello } = follow(followed);
+  send(A, 1, 5, 0);
+  send(B, 1, 7, 0);
+  hello("one");
+  take({ type: "subscribed", id: 1, facilities: [], subject: "all", refused: [] });
+  const item = { summary: summary(B, 2, 8), etag: '"2"', as_of: at(1) };
+  take({ type: "summaries", summaries: [item] });
+  take({ type: "heartbeat", exact_as_of: null, now: at(2) });
+  assert.equal(store.items.size, 2, "nothing is proven");
+  beat(2);
+  assert.deepEqual([...store.items.keys()], [B]);
+});
+
+test("what was refused is said, and has no age", () => {
+  const { store, take, send } = follow(wish([A, B]));
+  const refused = [{ facility_id: B, reason: "unknown" }];
+  take({ type: "subscribed", id: 1, facilities: [A], subject: null, refused });
+  send(A, 1, 5, 0);
+  assert.deepEqual([...store.refused], [[B, "unknown"]]);
+  assert.equal(store.age(), 0);
+  take({ type: "error", code: "forbidden", detail: "", facilities: [A] });
+  assert.deepEqual([store.items.size, store.refused.get(A), store.age()], [0, "forbidden", null]);
+});
+
+test("a message of what is not followed any more shows nothing", () => {
+  const { store, send } = follow(wish([A, B]));
+  send(A, 1, 5, 0);
+  store.setWish(wish([B]));
+  send(A, 2, 6, 0);
+  assert.equal(store.items.size, 0);
+});
