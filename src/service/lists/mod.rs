@@ -35,8 +35,8 @@ pub struct Lists {
     /// older figures.
     pub are_unwatched: Arc<AtomicBool>,
     /// Whether the owner has changed mapped tables so that their figures cannot be read. What is
-    /// marked then stays marked, so nothing is proven of the table as a whole, and a day counts as of
-    /// its own refresh.
+    /// marked then stays marked, so nothing is proven of the table as a whole, and a day counts as
+    /// of its own refresh.
     pub are_broken: Arc<AtomicBool>,
 }
 

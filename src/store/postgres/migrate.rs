@@ -130,7 +130,7 @@ async fn existing_tables(
     })
 }
 
-/// The migrations on record. Where the record belongs to another role, that is said with the remedy.
+/// The migrations on record. Where it belongs to another role, that is said with the remedy.
 async fn applied_versions(connection: &mut PgConnection, schema: &str) -> Result<Vec<i64>> {
     let read = sqlx::query_scalar("SELECT version FROM _sqlx_migrations");
     let error = match read.fetch_all(&mut *connection).await {
@@ -151,9 +151,9 @@ async fn applied_versions(connection: &mut PgConnection, schema: &str) -> Result
     .await?;
     let (schema, owner, role) = (quoted(schema), quoted(&owner), quoted(&role));
     Err(StoreError::Migration(format!(
-        "the tables in the schema {schema} belong to the role {owner}, and {role}, which serves, may \
-         not read them: somebody has made them as {owner}. Serve as {owner}; or, as an owner of the \
-         database, run adopt remove, and then adopt install --role {role} (what adopt sql --role \
+        "the tables in the schema {schema} belong to the role {owner}, and {role}, which serves, \
+         may not read them: somebody has made them as {owner}. Serve as {owner}; or, as an owner of \
+         the database, run adopt remove, and then adopt install --role {role} (what adopt sql --role \
          {role} prints makes them for {role} as well, whoever runs it); nothing was changed"
     )))
 }
@@ -197,8 +197,8 @@ pub(super) async fn missing(
     Ok(missing)
 }
 
-/// The statements that drop all objects of ours in the schema, in their order: views, tables,
-/// functions, domains. None drops what depends on these: the server refuses then.
+/// The statements that drop all objects of ours in the schema, in their order: views,
+/// functions whose body names tables, tables, their triggers' functions, domains. None drops what depends on these: the server refuses then.
 pub(super) async fn drop_statements(
     connection: &mut PgConnection,
     schema: &str,
@@ -206,19 +206,19 @@ pub(super) async fn drop_statements(
     Ok(sqlx::query_scalar(
         "SELECT pg_catalog.concat('DROP '::text, kind, ' '::text, pg_catalog.string_agg(name, ', \
          '::text ORDER BY name)) FROM (\
-         SELECT CASE WHEN c.relkind = 'v'::\"char\" THEN 1 ELSE 2 END AS nth, \
+         SELECT CASE WHEN c.relkind = 'v'::\"char\" THEN 1 ELSE 3 END AS nth, \
          CASE WHEN c.relkind = 'v'::\"char\" THEN 'VIEW' ELSE 'TABLE' END AS kind, \
          c.oid::regclass::text AS name \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname = $1::text::name AND c.relname::text = ANY ($2::text[]) \
            AND c.relkind::text = ANY (ARRAY['r', 'v', 'p']::text[]) \
          UNION ALL \
-         SELECT 3, 'FUNCTION', p.oid::regprocedure::text \
+         SELECT CASE WHEN p.prosqlbody IS NULL THEN 4 ELSE 2 END, 'FUNCTION', p.oid::regprocedure::text \
          FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
          WHERE n.nspname = $1::text::name AND (p.proname::text = ANY ($3::text[]) OR \
          starts_with(p.proname::text, 'notice_'::text)) \
          UNION ALL \
-         SELECT 4, 'DOMAIN', t.oid::regtype::text \
+         SELECT 5, 'DOMAIN', t.oid::regtype::text \
          FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace \
          WHERE n.nspname = $1::text::name AND t.typtype = 'd'::\"char\" AND t.typname::text = ANY \
          ($2::text[])) AS ours (nth, kind, name) GROUP BY nth, kind ORDER BY nth",

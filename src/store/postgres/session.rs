@@ -25,12 +25,12 @@
 //! - `IntervalStyle`, `DateStyle`, `TimeZone`, `client_encoding`: dates and texts would have
 //!   another form. Set; the last three by the driver, in its first message.
 //! - `standard_conforming_strings`: with `off`, a backslash in a literal would have a meaning. Set.
-//! - `quote_all_identifiers`: the names of mapped tables, and the definitions of our triggers, would
-//!   be other texts than those that are stored. Set.
-//! - `extra_float_digits`, `bytea_output`, `xmlbinary`: a key of a facility, a name or a type of blood
-//!   would be another text, if its column has such a type. Set.
-//! - `array_nulls`, `transform_null_equals`: `'{NULL}'` and `= NULL` in a mapping would mean something
-//!   else. Set.
+//! - `quote_all_identifiers`: the names of mapped tables, and the definitions of our triggers,
+//!   would be other texts than those that are stored. Set.
+//! - `extra_float_digits`, `bytea_output`, `xmlbinary`: a key of a facility, a name or a type of
+//!   blood would be another text, if its column has such a type. Set.
+//! - `array_nulls`, `transform_null_equals`: `'{NULL}'` and `= NULL` in a mapping would mean
+//!   something else. Set.
 //! - `plan_cache_mode`, `jit`: statements would be slower; the figures would be the same. Set.
 //! - `search_path`: other tables would be used, and other roles' operators and functions would run
 //!   with our rights. Set to the schema of our tables, which `home.rs` finds.

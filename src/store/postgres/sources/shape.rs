@@ -40,8 +40,8 @@ struct Column {
     /// table is an error then. It is not stored as true: a mapping of such a table does not fit.
     #[serde(default)]
     hides_rows: bool,
-    /// Where the ids are those of tables: the server, the database, and our table `fleet` in it. In a
-    /// restored dump other tables have them.
+    /// Where the ids are those of tables: the server, the database, and our table `fleet` in it.
+    /// In a restored dump other tables have them.
     #[serde(default)]
     home: String,
 }
@@ -130,8 +130,8 @@ impl Shape {
         now.0.first().is_some_and(|now| self.0.iter().any(|column| column.home != now.home))
     }
 
-    /// The columns with the ids that their tables have here: those that are stored, or in a restored
-    /// dump those of the tables and columns with the same names. 0 where there is none.
+    /// The columns with the ids that their tables have here: those that are stored, or in a
+    /// restored dump those of the tables and columns with the same names. 0 where there is none.
     async fn here(&self, connection: &mut PgConnection) -> Result<Vec<Column>> {
         let tables: BTreeSet<&str> = self.0.iter().map(|column| &*column.table_name).collect();
         let tables: Vec<String> = tables.into_iter().map(str::to_owned).collect();

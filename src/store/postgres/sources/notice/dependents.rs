@@ -6,8 +6,8 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::store::{Result, postgres::migrate};
 
-/// What is ours in the schema `$1`, as pairs of catalogue and `oid`: relations, functions and domains
-/// by their names, with all that is a part of them.
+/// What is ours in the schema `$1`, as pairs of catalogue and `oid`: relations, functions and
+/// domains by their names, with all that is a part of them.
 const OURS: &str = "
     WITH rel AS (
         SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -33,7 +33,7 @@ const OURS: &str = "
               ON i.indrelid = rel.oid
         UNION SELECT 'pg_class'::regclass::oid, d.objid FROM pg_depend d JOIN rel
               ON d.refclassid = 'pg_class'::regclass::oid AND d.refobjid = rel.oid
-              JOIN pg_class s ON s.oid = d.objid AND s.relkind::text = ANY (ARRAY['S', 't']::text[])
+              JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'::\"char\"
               WHERE d.classid = 'pg_class'::regclass::oid
                 AND d.deptype::text = ANY (ARRAY['a', 'i']::text[])
         UNION SELECT 'pg_constraint'::regclass::oid, k.oid FROM pg_constraint k
