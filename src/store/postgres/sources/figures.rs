@@ -133,15 +133,16 @@ pub(super) fn differing(source: &FacilitySource, of_some: bool, key_type: &str) 
         "SELECT ours.facility_id, theirs.key::text AS key, theirs.name, theirs.timezone, ours.id \
          IS NOT NULL AS is_ours, theirs.key IS NOT NULL AS is_theirs, theirs.rows\n\
          FROM (SELECT ({key}) AS key, min(({name})::text COLLATE pg_catalog.\"C\") AS name, \
-         coalesce(min(({timezone})::text COLLATE pg_catalog.\"C\"), 'UTC'::text) AS timezone, count(*) AS rows\n\
+         coalesce(min(({timezone})::text COLLATE pg_catalog.\"C\"), 'UTC'::text) AS timezone, \
+         count(*) AS rows\n\
          FROM {from}\n\
          WHERE ({key}) IS NOT NULL{some_keys}{condition}\n\
          GROUP BY 1) AS theirs\n\
          FULL JOIN (SELECT coalesce(k.facility_id, f.id) AS facility_id, k.key, f.id, f.name, \
          f.timezone FROM {ours}) AS ours ON ours.key = theirs.key\n\
          WHERE CASE WHEN theirs.key IS NULL THEN ours.id IS NOT NULL ELSE ours.id IS NULL OR \
-         (ours.name, ours.timezone) IS DISTINCT FROM (coalesce(theirs.name, theirs.key::text COLLATE \
-         pg_catalog.\"C\"), theirs.timezone) END\n\
+         (ours.name, ours.timezone) IS DISTINCT FROM (coalesce(theirs.name, \
+         theirs.key::text COLLATE pg_catalog.\"C\"), theirs.timezone) END\n\
          ORDER BY ours.facility_id, theirs.key"
     )
 }
@@ -150,7 +151,8 @@ pub(super) fn differing(source: &FacilitySource, of_some: bool, key_type: &str) 
 /// collation of the database, and the name is then compared by the one of the index.
 pub(super) const DAY: &str = concat!(
     "(SELECT f.key AS fs_key, key.date AS fs_date, coalesce((SELECT z.name FROM server_zone z ",
-    "WHERE z.name = (lower(key.timezone COLLATE pg_catalog.\"C\") COLLATE pg_catalog.\"default\")), ",
+    "WHERE z.name = (lower(key.timezone COLLATE pg_catalog.\"C\") ",
+    "COLLATE pg_catalog.\"default\")), ",
     "'UTC'::text) AS fs_timezone, ",
     "key.day_start AS fs_start, key.day_end AS fs_end FROM facility_key f ",
     "WHERE f.facility_id = key.facility_id) AS facility_summary_day"
@@ -337,7 +339,8 @@ fn instants_of(source: &ActivitySource) -> String {
         "SELECT facility_summary_place.fs_id AS facility_id, held.at\n\
          FROM (SELECT k.facility_id AS fs_id, k.key AS fs_key, coalesce((SELECT z.name FROM \
          server_zone z WHERE z.name = (lower(f.timezone COLLATE pg_catalog.\"C\") COLLATE \
-         pg_catalog.\"default\")), 'UTC'::text) AS fs_timezone FROM facility_key k JOIN facilities f ON f.id = k.facility_id WHERE k.facility_id = ANY ($1)) \
+         pg_catalog.\"default\")), 'UTC'::text) AS fs_timezone FROM facility_key k \
+         JOIN facilities f ON f.id = k.facility_id WHERE k.facility_id = ANY ($1)) \
          AS facility_summary_place\n\
          CROSS JOIN LATERAL (SELECT {instant} AS at FROM {from}\n\
          WHERE ({facility}) = facility_summary_place.fs_key{condition} AND ({at}) IS NOT NULL) AS \

@@ -36,7 +36,8 @@ pub(super) fn places(source: &FacilitySource) -> String {
     let condition = condition(source.r#where.as_deref());
     format!(
         "SELECT ({key}) AS key, ({name})::text COLLATE pg_catalog.\"C\" AS name, \
-         ({timezone})::text COLLATE pg_catalog.\"C\" AS zone FROM {from} WHERE ({key}) IS NOT NULL{condition}"
+         ({timezone})::text COLLATE pg_catalog.\"C\" AS zone FROM {from} \
+         WHERE ({key}) IS NOT NULL{condition}"
     )
 }
 

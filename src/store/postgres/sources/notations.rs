@@ -32,8 +32,10 @@ pub(super) fn blood_type_of(raw: Option<&str>, own: &BTreeMap<String, String>) -
 /// one that is not deterministic no pattern is matched.
 const NORMAL: &str = "pg_catalog.upper(pg_catalog.translate(held.raw_type, \
                       E'\u{2212}\u{2010}\u{2011}\u{2013}\u{2014}0\u{131}\u{17f} \
-                      \\t\\n\\x0b\\f\\r\\u0085\\u00a0\\u1680\\u2000\\u2001\\u2002\\u2003\\u2004\\u2005\\u2006\
-                      \\u2007\\u2008\\u2009\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000()._,/'::text, \
+                      \\t\\n\\x0b\\f\\r\\u0085\\u00a0\\u1680\
+                      \\u2000\\u2001\\u2002\\u2003\\u2004\\u2005\
+                      \\u2006\\u2007\\u2008\\u2009\\u200a\\u2028\\u2029\\u202f\\u205f\
+                      \\u3000()._,/'::text, \
                       '-----OIS'::text) COLLATE pg_catalog.\"C\")";
 
 /// The notations of a type, without spaces and in capital letters.

@@ -23,8 +23,10 @@ pub(super) async fn differing(
 ) -> sqlx::Result<Option<String>> {
     let places = lists::places(&sources.facilities);
     let select = format!(
-        "WITH place AS ({places}), named AS (SELECT DISTINCT lower(zone COLLATE pg_catalog.\"C\") AS name \
-         FROM place UNION SELECT lower(t.name COLLATE pg_catalog.\"C\") FROM unnest($1::text[]) AS t (name)), begin AS (SELECT \
+        "WITH place AS ({places}), named AS (SELECT DISTINCT \
+         lower(zone COLLATE pg_catalog.\"C\") AS name FROM place UNION SELECT \
+         lower(t.name COLLATE pg_catalog.\"C\") FROM unnest($1::text[]) AS t (name)), begin \
+         AS (SELECT \
          date_trunc('day', now(), 'UTC') + interval '12 hours' AS at) SELECT z.name, \
          ARRAY(SELECT extract(epoch FROM noon.at)::bigint FROM begin, LATERAL (SELECT n.day, \
          begin.at + n.day * interval '24 hours' AS at FROM {NOONS}) AS noon ORDER BY noon.day), \
