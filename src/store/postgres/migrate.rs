@@ -152,9 +152,9 @@ async fn applied_versions(connection: &mut PgConnection, schema: &str) -> Result
     let (schema, owner, role) = (quoted(schema), quoted(&owner), quoted(&role));
     Err(StoreError::Migration(format!(
         "the tables in the schema {schema} belong to the role {owner}, and {role}, which serves, \
-         may not read them: somebody has made them as {owner}. Serve as {owner}; or, as an owner of \
-         the database, run adopt remove, and then adopt install --role {role} (what adopt sql --role \
-         {role} prints makes them for {role} as well, whoever runs it); nothing was changed"
+         may not read them: somebody has made them as {owner}. Serve as {owner}; or, as an \
+         owner of the database, run adopt remove, and then adopt install --role {role} (what adopt sql \
+         --role {role} prints makes them for {role} as well, whoever runs it); nothing was changed"
     )))
 }
 
@@ -198,7 +198,8 @@ pub(super) async fn missing(
 }
 
 /// The statements that drop all objects of ours in the schema, in their order: views,
-/// functions whose body names tables, tables, their triggers' functions, domains. None drops what depends on these: the server refuses then.
+/// functions whose body names tables, tables, their triggers' functions, domains. None drops what
+/// depends on these: the server refuses then.
 pub(super) async fn drop_statements(
     connection: &mut PgConnection,
     schema: &str,
@@ -213,7 +214,8 @@ pub(super) async fn drop_statements(
          WHERE n.nspname = $1::text::name AND c.relname::text = ANY ($2::text[]) \
            AND c.relkind::text = ANY (ARRAY['r', 'v', 'p']::text[]) \
          UNION ALL \
-         SELECT CASE WHEN p.prosqlbody IS NULL THEN 4 ELSE 2 END, 'FUNCTION', p.oid::regprocedure::text \
+         SELECT CASE WHEN p.prosqlbody IS NULL THEN 4 ELSE 2 END, 'FUNCTION', \
+         p.oid::regprocedure::text \
          FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
          WHERE n.nspname = $1::text::name AND (p.proname::text = ANY ($3::text[]) OR \
          starts_with(p.proname::text, 'notice_'::text)) \
