@@ -21,7 +21,8 @@ pub(super) fn problem_of(error: ListError<Problem>) -> Problem {
         ),
         ListError::Locked => Problem::unavailable(
             "What other programs wrote could not be dealt with in time, or is older by now \
-             than was asked for; one of them may hold a lock.",
+             than was asked for. One of them may hold a lock; where something else stands in \
+             the way, /health/ready says what.",
             1,
         ),
     }

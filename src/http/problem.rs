@@ -254,6 +254,7 @@ impl From<StoreError> for Problem {
             }
             StoreError::Migration(_)
             | StoreError::Mapping(_)
+            | StoreError::NotDone(_)
             | StoreError::Unreadable(_)
             | StoreError::WrongDifference { .. }
             | StoreError::Panicked

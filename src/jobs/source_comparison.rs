@@ -2,7 +2,10 @@
 //! or add a label to an enum at any time.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -31,6 +34,8 @@ pub struct SourceComparison {
     pub began: Mutex<Option<Instant>>,
     /// What the last comparison found.
     pub state: ArcSwap<SourceState>,
+    /// Whether that breaks the mapping: figures cannot be read.
+    pub are_broken: Arc<AtomicBool>,
 }
 
 impl SourceComparison {
@@ -49,6 +54,7 @@ impl SourceComparison {
         }
         let state = Arc::new(self.store.source_state().await?);
         let changes = &state.changes;
+        self.are_broken.store(changes.iter().any(|change| change.breaks), Ordering::Relaxed);
         for (kind, breaks) in [("broken", true), ("changed", false)] {
             let number = changes.iter().filter(|change| change.breaks == breaks).count();
             self.metrics

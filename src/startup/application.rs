@@ -3,7 +3,10 @@
 use std::{
     fs::File,
     net::SocketAddr,
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -110,7 +113,8 @@ impl Application {
         let certificate = certificate(&core, &drain)?;
         let jobs = start_jobs(&core, &drain, comparison.clone(), guard.clone()).await?;
         let proof = shared_proof(&core, &reads, &drain);
-        let lists = lists(&settings, &reads, &proof, &drain);
+        let are_broken = comparison.as_ref().map(|comparison| comparison.are_broken.clone());
+        let lists = lists(&settings, &reads, &proof, (&drain, are_broken.unwrap_or_default()));
         let ranges = Arc::new(Ranges::new(reads.clone(), proof, super::pages_bytes(&settings)));
         let live = hub(&core, (&reads, &lists), guard.as_ref());
         let app = web::Data::new(AppState {
@@ -213,12 +217,13 @@ fn lists(
     settings: &Settings,
     reads: &Arc<Reads>,
     proof: &Arc<SharedProof>,
-    drain: &Drain,
+    (drain, are_broken): (&Drain, Arc<AtomicBool>),
 ) -> Arc<Lists> {
     Arc::new(Lists {
         reads: reads.clone(),
         proof: proof.clone(),
         are_unwatched: drain.are_unwatched.clone(),
+        are_broken,
         render_interval_ms: settings.lists.render_interval_ms,
     })
 }
@@ -350,6 +355,7 @@ fn comparison(core: &Core, sources: &SourcesSettings, drain: &Arc<Drain>) -> Arc
         drain: drain.clone(),
         began: Mutex::default(),
         state: ArcSwap::default(),
+        are_broken: Arc::default(),
     })
 }
 

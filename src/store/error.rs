@@ -50,7 +50,7 @@ pub enum StoreError {
     #[error("the database was lost during a commit, and whether it took place is not known: {0}")]
     InDoubt(#[source] Cause),
     /// Another transaction holds a lock, or a statement ran out of time.
-    #[error("a database lock could not be had in time: {0}")]
+    #[error("{what}: {0}", what = what_was_late(.0))]
     Locked(#[source] Cause),
     /// A concurrent transaction changed what this one was based on. The same work may be tried
     /// again at once.
@@ -79,6 +79,9 @@ pub enum StoreError {
     /// `[sources]` does not fit the database, or this installation; it says why.
     #[error("the mapping cannot be used: {0}")]
     Mapping(String),
+    /// A command has not done what it was asked for; it says why.
+    #[error("{0}")]
+    NotDone(String),
     /// Another server was started later with another mapping.
     #[error(
         "another server of this installation was started later with another [sources]: this one \
@@ -150,6 +153,7 @@ impl StoreError {
             StoreError::Internal(_) => "internal",
             StoreError::Migration(_) => "migration",
             StoreError::Mapping(_) => "mapping",
+            StoreError::NotDone(_) => "not_done",
             StoreError::Superseded => "superseded",
             StoreError::Unreadable(_) => "unreadable",
             StoreError::WrongDifference { .. } => "wrong_difference",
@@ -227,6 +231,21 @@ impl From<sqlx::Error> for StoreError {
                 _ => StoreError::Failed(cause),
             },
         }
+    }
+}
+
+/// What could not be had in time: a lock, or the end of a statement.
+fn what_was_late(cause: &Cause) -> &'static str {
+    let Cause::Driver(error) = cause else { return "a database lock could not be had in time" };
+    match error.as_database_error() {
+        Some(error) if error.code().as_deref() == Some("57014") => {
+            if error.message().contains("statement timeout") {
+                "a statement took longer than database.statement_timeout_ms allows"
+            } else {
+                "a statement was cancelled"
+            }
+        }
+        _ => "a database lock could not be had in time",
     }
 }
 

@@ -1,6 +1,7 @@
 //! Logs: JSON for machines, readable lines for people. A read is logged at debug where memory or
 //! Redis answered it, otherwise with one line at info.
 
+mod bounded;
 pub mod log_repeats;
 pub mod log_throttle;
 
@@ -9,6 +10,7 @@ use std::io::IsTerminal;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::config::{LogFormat, LogSettings, SettingsError};
+use bounded::Bounded;
 
 /// Where the log of a command goes: that of a service to standard output, that of a tool to
 /// standard error, beside its answers.
@@ -38,11 +40,13 @@ pub fn init(settings: &LogSettings, output: Output) -> Result<(), SettingsError>
                 ),
             )
         })?;
-    let writer = move || -> Box<dyn std::io::Write> {
-        match output {
+    let is_json = matches!(settings.format, LogFormat::Json);
+    let writer = move || -> Bounded<Box<dyn std::io::Write>> {
+        let inner: Box<dyn std::io::Write> = match output {
             Output::Stdout => Box::new(std::io::stdout()),
             Output::Stderr => Box::new(std::io::stderr()),
-        }
+        };
+        Bounded::new(inner, is_json)
     };
     let is_terminal = match output {
         Output::Stdout => std::io::stdout().is_terminal(),

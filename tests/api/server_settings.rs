@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 /// What each session must have, and what the role and the database set instead.
-const HOSTILE: [(&str, &str, &str); 14] = [
+const HOSTILE: [(&str, &str, &str); 20] = [
     ("default_transaction_isolation", "serializable", "read committed"),
     ("default_transaction_read_only", "on", "off"),
     ("default_transaction_deferrable", "on", "off"),
@@ -26,6 +26,12 @@ const HOSTILE: [(&str, &str, &str); 14] = [
     ("idle_in_transaction_session_timeout", "1ms", "2s"),
     ("idle_session_timeout", "1ms", "0"),
     ("standard_conforming_strings", "off", "on"),
+    ("quote_all_identifiers", "on", "off"),
+    ("extra_float_digits", "0", "1"),
+    ("bytea_output", "escape", "hex"),
+    ("xmlbinary", "hex", "base64"),
+    ("array_nulls", "off", "on"),
+    ("transform_null_equals", "on", "off"),
     ("\"DateStyle\"", "'German, DMY'", "ISO, MDY"),
     ("\"IntervalStyle\"", "sql_standard", "postgres"),
     ("\"TimeZone\"", "'Asia/Kathmandu'", "UTC"),

@@ -34,6 +34,10 @@ pub struct Lists {
     /// as a whole. A day counts as of its own refresh, and is refreshed for a reader who takes no
     /// older figures.
     pub are_unwatched: Arc<AtomicBool>,
+    /// Whether the owner has changed mapped tables so that their figures cannot be read. What is
+    /// marked then stays marked, so nothing is proven of the table as a whole, and a day counts as
+    /// of its own refresh.
+    pub are_broken: Arc<AtomicBool>,
 }
 
 /// Refreshes what other programs changed, and so proves the table. The drain implements it.
@@ -105,9 +109,15 @@ impl Lists {
     }
 
     /// Whether a day counts as of its own refresh: other programs write the sources without marks,
-    /// or this server has an earlier mapping than another one, and only reads what is stored.
+    /// or these cannot be read, or this server has an earlier mapping than another one, and only
+    /// reads what is stored.
     fn are_unwatched(&self) -> bool {
-        self.are_unwatched.load(Ordering::Relaxed) || self.reads.store.is_superseded()
+        self.are_unwatched.load(Ordering::Relaxed) || self.serves_the_last()
+    }
+
+    /// Whether nothing newer than what is stored can be had.
+    fn serves_the_last(&self) -> bool {
+        self.are_broken.load(Ordering::Relaxed) || self.reads.store.is_superseded()
     }
 
     /// Has the table, and then the directory, proven as fresh as the reader asked, if that is
@@ -146,7 +156,8 @@ impl Lists {
     /// The greatest age of the last figures while the database cannot be asked, in milliseconds.
     fn most_stale_ms(&self, asked: &ListRequest) -> i64 {
         if asked.requested.explicit {
-            asked.requested.max_age_ms
+            let beyond_ms = asked.requested.max_stale_ms.unwrap_or_default();
+            asked.requested.max_age_ms.saturating_add(beyond_ms)
         } else {
             1000 * i64::try_from(self.reads.freshness.stale_if_error_seconds)
                 .unwrap_or(i64::MAX / 1000)

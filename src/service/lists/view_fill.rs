@@ -226,7 +226,7 @@ impl Lists {
         let keep = |judged: &Judged| {
             judged.found.iter().for_each(|found| drop(found.keep(&reads.memory, &token)));
         };
-        if reads.store.is_superseded() {
+        if self.serves_the_last() {
             // Nothing newer can be had here, so these may be served as the last ones.
             keep(&judged);
         }

@@ -118,11 +118,7 @@ async fn existing_tables(
         .await?;
     let database: String = row.try_get("database")?;
     let applied = match row.try_get("has_record")? {
-        true => Some(
-            sqlx::query_scalar("SELECT version FROM _sqlx_migrations")
-                .fetch_all(&mut *connection)
-                .await?,
-        ),
+        true => Some(applied_versions(connection, schema).await?),
         false => None,
     };
     Ok(tables::ExistingTables {
@@ -132,6 +128,34 @@ async fn existing_tables(
         remedy: "name another schema in database.schema, or give the service a database of its \
                  own (CREATE DATABASE)",
     })
+}
+
+/// The migrations on record. Where it belongs to another role, that is said with the remedy.
+async fn applied_versions(connection: &mut PgConnection, schema: &str) -> Result<Vec<i64>> {
+    let read = sqlx::query_scalar("SELECT version FROM _sqlx_migrations");
+    let error = match read.fetch_all(&mut *connection).await {
+        Ok(versions) => return Ok(versions),
+        Err(error) => error,
+    };
+    let code = error.as_database_error().and_then(|error| error.code());
+    if code.as_deref() != Some("42501") {
+        return Err(error.into());
+    }
+    let (owner, role): (String, String) = sqlx::query_as(
+        "SELECT pg_get_userbyid(c.relowner)::text, current_user::text FROM pg_class c JOIN \
+         pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1::text::name AND c.relname = \
+         '_sqlx_migrations'::name",
+    )
+    .bind(schema)
+    .fetch_one(connection)
+    .await?;
+    let (schema, owner, role) = (quoted(schema), quoted(&owner), quoted(&role));
+    Err(StoreError::Migration(format!(
+        "the tables in the schema {schema} belong to the role {owner}, and {role}, which serves, \
+         may not read them: somebody has made them as {owner}. Serve as {owner}; or, as an \
+         owner of the database, run adopt remove, and then adopt install --role {role} (what adopt sql \
+         --role {role} prints makes them for {role} as well, whoever runs it); nothing was changed"
+    )))
 }
 
 /// The tables, types and views that the migrations create, and the driver's record of them.
@@ -173,30 +197,33 @@ pub(super) async fn missing(
     Ok(missing)
 }
 
-/// A statement for each object of ours in the schema, which drops it. The order does not matter:
-/// what needs another one goes with it.
+/// The statements that drop all objects of ours in the schema, in their order: views,
+/// functions whose body names tables, tables, their triggers' functions, domains. None drops what
+/// depends on these: the server refuses then.
 pub(super) async fn drop_statements(
     connection: &mut PgConnection,
     schema: &str,
 ) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar(
-        "SELECT pg_catalog.concat('DROP '::text, CASE WHEN c.relkind = 'v'::\"char\" THEN 'VIEW' \
-         ELSE 'TABLE' END, ' IF EXISTS '::text, c.oid::regclass::text, ' CASCADE'::text) \
+        "SELECT pg_catalog.concat('DROP '::text, kind, ' '::text, pg_catalog.string_agg(name, ', \
+         '::text ORDER BY name)) FROM (\
+         SELECT CASE WHEN c.relkind = 'v'::\"char\" THEN 1 ELSE 3 END AS nth, \
+         CASE WHEN c.relkind = 'v'::\"char\" THEN 'VIEW' ELSE 'TABLE' END AS kind, \
+         c.oid::regclass::text AS name \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname = $1::text::name AND c.relname::text = ANY ($2::text[]) \
-           AND c.relkind::text = ANY (ARRAY['r', 'v']::text[]) \
+           AND c.relkind::text = ANY (ARRAY['r', 'v', 'p']::text[]) \
          UNION ALL \
-         SELECT pg_catalog.concat('DROP FUNCTION IF EXISTS '::text, p.oid::regprocedure::text, ' \
-         CASCADE'::text) \
+         SELECT CASE WHEN p.prosqlbody IS NULL THEN 4 ELSE 2 END, 'FUNCTION', \
+         p.oid::regprocedure::text \
          FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
          WHERE n.nspname = $1::text::name AND (p.proname::text = ANY ($3::text[]) OR \
          starts_with(p.proname::text, 'notice_'::text)) \
          UNION ALL \
-         SELECT pg_catalog.concat('DROP DOMAIN IF EXISTS '::text, t.oid::regtype::text, ' \
-         CASCADE'::text) \
+         SELECT 5, 'DOMAIN', t.oid::regtype::text \
          FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace \
          WHERE n.nspname = $1::text::name AND t.typtype = 'd'::\"char\" AND t.typname::text = ANY \
-         ($2::text[])",
+         ($2::text[])) AS ours (nth, kind, name) GROUP BY nth, kind ORDER BY nth",
     )
     .bind(schema)
     .bind(created_tables())

@@ -25,6 +25,12 @@
 //! - `IntervalStyle`, `DateStyle`, `TimeZone`, `client_encoding`: dates and texts would have
 //!   another form. Set; the last three by the driver, in its first message.
 //! - `standard_conforming_strings`: with `off`, a backslash in a literal would have a meaning. Set.
+//! - `quote_all_identifiers`: the names of mapped tables, and the definitions of our triggers,
+//!   would be other texts than those that are stored. Set.
+//! - `extra_float_digits`, `bytea_output`, `xmlbinary`: a key of a facility, a name or a type of
+//!   blood would be another text, if its column has such a type. Set.
+//! - `array_nulls`, `transform_null_equals`: `'{NULL}'` and `= NULL` in a mapping would mean
+//!   something else. Set.
 //! - `plan_cache_mode`, `jit`: statements would be slower; the figures would be the same. Set.
 //! - `search_path`: other tables would be used, and other roles' operators and functions would run
 //!   with our rights. Set to the schema of our tables, which `home.rs` finds.
@@ -41,9 +47,8 @@
 //!   has.
 //! - `enable_*`, `work_mem`, `*_cost` and others of the planner: statements are slower; the figures
 //!   are the same.
-//! - `extra_float_digits`, `bytea_output`, `array_nulls`, `lc_messages`: the form of texts that no
-//!   statement here sends or reads.
-//! - `transform_null_equals`: `= NULL` would mean `IS NULL`; no statement contains it.
+//! - `backslash_quote`: no literal here has a quote behind a backslash.
+//! - `lc_messages`: the form of texts that no statement here compares.
 //! - `client_min_messages`, `log_*`, `track_*`, `temp_*`, `default_table*`: they change nothing in
 //!   an answer.
 //!
@@ -60,7 +65,7 @@ use sqlx::{
 pub const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
 /// Start options of every connection, spelled as the server prints them.
-const SETTINGS: [(&str, &str); 11] = [
+const SETTINGS: [(&str, &str); 17] = [
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "off"),
     ("default_transaction_deferrable", "off"),
@@ -70,6 +75,12 @@ const SETTINGS: [(&str, &str); 11] = [
     ("idle_session_timeout", "0"),
     ("IntervalStyle", "postgres"),
     ("standard_conforming_strings", "on"),
+    ("quote_all_identifiers", "off"),
+    ("extra_float_digits", "1"),
+    ("bytea_output", "hex"),
+    ("xmlbinary", "base64"),
+    ("array_nulls", "on"),
+    ("transform_null_equals", "off"),
     // A statement takes about a millisecond. It gains nothing from compilation, and much from one
     // plan for all calls.
     ("jit", "off"),

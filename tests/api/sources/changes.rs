@@ -169,6 +169,44 @@ async fn what_is_not_mapped_may_change() {
     assert_eq!(sources(&service).await["state"], "up");
 }
 
+/// With triggers everything is marked at such a start, and no mark can be processed.
+#[tokio::test]
+async fn lists_show_the_last_figures_after_a_restart_with_triggers_while_a_column_is_renamed() {
+    let (launch, mut sql) = mapped(&format!("[sources]\ncompare_seconds = 1\n{MAPPING}")).await;
+    run(&launch, &["adopt", "install"]).await;
+    let service = launch.env("FACILITY_SUMMARY__REBUILD__CRON", "off").start().await;
+    let list = "/v1/summaries/today";
+    let before: Value = read(&service, list, "no-cache").await.json().await.unwrap();
+    let (_, launch) = service.terminate().await;
+    sql.run("ALTER TABLE public.bag RENAME COLUMN expiry TO expires_on").await;
+    let service = launch.start().await;
+    are(&service, Some("broken")).await;
+    for takes in ["max-age=3600", "max-age=0, max-stale=3600"] {
+        let last = read(&service, list, takes).await;
+        assert_eq!(last.status(), 200, "{takes}");
+        let shown_age = age(&last);
+        let last: Value = last.json().await.unwrap();
+        for nth in 0..2 {
+            let (last, before) = (&last["items"][nth], &before["items"][nth]);
+            assert_eq!(totals(last), totals(before), "{takes}");
+        }
+        assert!(shown_age >= 0, "{takes}");
+    }
+    wait_until("the last figures grow old", async || {
+        age(&read(&service, list, "max-age=3600").await) >= 2
+    })
+    .await;
+    assert_eq!(read(&service, list, "no-cache").await.status(), 503);
+    sql.run(
+        "ALTER TABLE public.bag RENAME COLUMN expires_on TO expiry; UPDATE public.bag SET state = \
+         'issued'",
+    )
+    .await;
+    assert_eq!(are(&service, None).await, "");
+    let now: Value = read(&service, list, "no-cache").await.json().await.unwrap();
+    assert!(now["items"].as_array().unwrap().iter().all(|one| one["total_stock"] == 0), "{now}");
+}
+
 /// The table of facilities is read at the start, before any figure.
 #[tokio::test]
 async fn a_start_while_the_table_of_facilities_is_renamed_serves_the_last_figures_and_says_why() {

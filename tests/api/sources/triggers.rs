@@ -2,6 +2,7 @@
 //! owner's own query. No rebuild and no reader's bound can refresh these services, so only marks
 //! do.
 
+mod collations;
 mod elsewhere;
 mod enabled_all;
 mod failing;

@@ -203,7 +203,8 @@ async fn facilities(
     let row = sqlx::query(AssertSqlSafe(counts)).fetch_one(&mut *connection).await?;
     let zones = format!(
         "WITH place AS ({places}) SELECT zone, count(*) FROM place WHERE zone IS NOT NULL AND \
-         lower(zone) NOT IN (SELECT lower(name) FROM pg_timezone_names) GROUP BY 1 ORDER BY 2 DESC"
+         lower(zone COLLATE pg_catalog.\"C\") NOT IN (SELECT lower(name COLLATE pg_catalog.\"C\") \
+         FROM pg_timezone_names) GROUP BY 1 ORDER BY 2 DESC"
     );
     let unknown_zones = sqlx::query_as(AssertSqlSafe(zones)).fetch_all(connection).await?;
     Ok(FacilitiesChecked {

@@ -5,14 +5,9 @@
 //! Bounds of days are converted to the kind of the column, never the column to an instant. So an
 //! index of the owner on (facility, time) serves.
 
-use std::{collections::BTreeMap, fmt::Write};
-
-use super::nameable::nameable;
-use crate::{
-    config::sources::{
-        ActivitySource, Count, FacilitySource, SourcesSettings, StockSource, TimeKind,
-    },
-    domain::blood_type::BloodType,
+use super::{nameable::nameable, notations::blood_type_of};
+use crate::config::sources::{
+    ActivitySource, Count, FacilitySource, SourcesSettings, StockSource, TimeKind,
 };
 
 /// A part of the derive statement that reads one list of the mapping. It gives `(blood_type, stock,
@@ -75,7 +70,8 @@ pub(super) fn zone(source: &FacilitySource) -> String {
     format!(
         "SELECT held.timezone\n\
          FROM (SELECT k.facility_id AS fs_id) AS facility_summary_place\n\
-         CROSS JOIN LATERAL (SELECT coalesce(min(({timezone})::text), 'UTC'::text) AS timezone\n\
+         CROSS JOIN LATERAL (SELECT coalesce(min(({timezone})::text COLLATE \
+         pg_catalog.\"C\"), 'UTC'::text) AS timezone\n\
          FROM {from}\n\
          WHERE ({key}) = (SELECT facility_key.key FROM facility_key WHERE facility_key.facility_id \
          = facility_summary_place.fs_id){condition}\n\
@@ -89,10 +85,10 @@ pub(super) fn facilities(source: &FacilitySource) -> String {
     let condition = condition(source.r#where.as_deref());
     format!(
         "(SELECT facility_summary_key.facility_id AS id, coalesce(held.name, \
-         facility_summary_key.key::text) AS name, held.timezone\n\
+         facility_summary_key.key::text COLLATE pg_catalog.\"C\") AS name, held.timezone\n\
          FROM facility_key AS facility_summary_key\n\
-         CROSS JOIN LATERAL (SELECT min(({name})::text) AS name, \
-         coalesce(min(({timezone})::text), 'UTC'::text) AS timezone\n\
+         CROSS JOIN LATERAL (SELECT min(({name})::text COLLATE pg_catalog.\"C\") AS name, \
+         coalesce(min(({timezone})::text COLLATE pg_catalog.\"C\"), 'UTC'::text) AS timezone\n\
          FROM {from}\n\
          WHERE ({key}) = facility_summary_key.key{condition}\n\
          HAVING count(*) > 0) AS held) AS f"
@@ -136,24 +132,28 @@ pub(super) fn differing(source: &FacilitySource, of_some: bool, key_type: &str) 
     format!(
         "SELECT ours.facility_id, theirs.key::text AS key, theirs.name, theirs.timezone, ours.id \
          IS NOT NULL AS is_ours, theirs.key IS NOT NULL AS is_theirs, theirs.rows\n\
-         FROM (SELECT ({key}) AS key, min(({name})::text) AS name, \
-         coalesce(min(({timezone})::text), 'UTC'::text) AS timezone, count(*) AS rows\n\
+         FROM (SELECT ({key}) AS key, min(({name})::text COLLATE pg_catalog.\"C\") AS name, \
+         coalesce(min(({timezone})::text COLLATE pg_catalog.\"C\"), 'UTC'::text) AS timezone, \
+         count(*) AS rows\n\
          FROM {from}\n\
          WHERE ({key}) IS NOT NULL{some_keys}{condition}\n\
          GROUP BY 1) AS theirs\n\
          FULL JOIN (SELECT coalesce(k.facility_id, f.id) AS facility_id, k.key, f.id, f.name, \
          f.timezone FROM {ours}) AS ours ON ours.key = theirs.key\n\
          WHERE CASE WHEN theirs.key IS NULL THEN ours.id IS NOT NULL ELSE ours.id IS NULL OR \
-         (ours.name, ours.timezone) IS DISTINCT FROM (coalesce(theirs.name, theirs.key::text), \
-         theirs.timezone) END\n\
+         (ours.name, ours.timezone) IS DISTINCT FROM (coalesce(theirs.name, \
+         theirs.key::text COLLATE pg_catalog.\"C\"), theirs.timezone) END\n\
          ORDER BY ours.facility_id, theirs.key"
     )
 }
 
-/// The facility-day of a branch, under names that no mapping has.
+/// The facility-day of a branch, under names that no mapping has. Letters are made small by no
+/// collation of the database, and the name is then compared by the one of the index.
 pub(super) const DAY: &str = concat!(
     "(SELECT f.key AS fs_key, key.date AS fs_date, coalesce((SELECT z.name FROM server_zone z ",
-    "WHERE z.name = lower(key.timezone)), 'UTC'::text) AS fs_timezone, ",
+    "WHERE z.name = (lower(key.timezone COLLATE pg_catalog.\"C\") ",
+    "COLLATE pg_catalog.\"default\")), ",
+    "'UTC'::text) AS fs_timezone, ",
     "key.day_start AS fs_start, key.day_end AS fs_end FROM facility_key f ",
     "WHERE f.facility_id = key.facility_id) AS facility_summary_day"
 );
@@ -288,8 +288,12 @@ fn counted(source: &ActivitySource, default: Count) -> (String, String) {
     }
 }
 
-fn raw_type(blood_type: Option<&str>) -> String {
-    blood_type.map_or_else(|| "NULL::text".into(), |expression| format!("({expression})::text"))
+/// The text of a blood type, compared by its bytes whatever the collation of its column is.
+pub(super) fn raw_type(blood_type: Option<&str>) -> String {
+    blood_type.map_or_else(
+        || "NULL::text".into(),
+        |expression| format!("(({expression})::text COLLATE pg_catalog.\"C\")"),
+    )
 }
 
 pub(super) fn condition(condition: Option<&str>) -> String {
@@ -334,57 +338,14 @@ fn instants_of(source: &ActivitySource) -> String {
     format!(
         "SELECT facility_summary_place.fs_id AS facility_id, held.at\n\
          FROM (SELECT k.facility_id AS fs_id, k.key AS fs_key, coalesce((SELECT z.name FROM \
-         server_zone z WHERE z.name = lower(f.timezone)), 'UTC'::text) AS fs_timezone FROM \
-         facility_key k JOIN facilities f ON f.id = k.facility_id WHERE k.facility_id = ANY ($1)) \
+         server_zone z WHERE z.name = (lower(f.timezone COLLATE pg_catalog.\"C\") COLLATE \
+         pg_catalog.\"default\")), 'UTC'::text) AS fs_timezone FROM facility_key k \
+         JOIN facilities f ON f.id = k.facility_id WHERE k.facility_id = ANY ($1)) \
          AS facility_summary_place\n\
          CROSS JOIN LATERAL (SELECT {instant} AS at FROM {from}\n\
          WHERE ({facility}) = facility_summary_place.fs_key{condition} AND ({at}) IS NOT NULL) AS \
          held"
     )
-}
-
-/// An expression that gives the canonical blood type of `held.raw_type`, or null. The notations are
-/// those of [`BloodType::from_notation`], which is the definition; the list is made with it.
-pub(super) fn blood_type_of(raw: Option<&str>, own: &BTreeMap<String, String>) -> String {
-    if raw.is_none() {
-        return "NULL::text".into();
-    }
-    let mut cases = String::new();
-    for (text, blood_type) in own {
-        let _ = write!(cases, " WHEN held.raw_type = {} THEN '{blood_type}'", literal(text));
-    }
-    for blood_type in BloodType::NAMED {
-        let notations: Vec<String> = notations(blood_type).iter().map(|n| literal(n)).collect();
-        let _ = write!(
-            cases,
-            " WHEN {NORMAL} = ANY (ARRAY[{}]::text[]) THEN '{}'",
-            notations.join(", "),
-            blood_type.as_str()
-        );
-    }
-    format!("CASE{cases} END")
-}
-
-/// Of a text in a column what decides: capital letters and signs.
-const NORMAL: &str = "pg_catalog.upper(pg_catalog.regexp_replace(pg_catalog.translate(\
-                      held.raw_type, '−‐‑–—0'::text, '-----O'::text), '[[:space:]()._,/]'::text, \
-                      ''::text, 'g'::text))";
-
-/// The notations of a type, without spaces and in capital letters.
-fn notations(blood_type: BloodType) -> Vec<String> {
-    let mut notations = Vec::new();
-    for group in ["O", "A", "B", "AB"] {
-        for factor in ["", "D", "RH", "RHD", "RHESUS", "RHESUSD"] {
-            for sign in ["+", "-", "+VE", "-VE", "POS", "NEG", "POSITIVE", "NEGATIVE", "P", "N"] {
-                notations.push(format!("{group}{factor}{sign}"));
-                notations.push(format!("{factor}{sign}{group}"));
-            }
-        }
-    }
-    notations.retain(|notation| BloodType::from_notation(notation) == Some(blood_type));
-    notations.sort_unstable();
-    notations.dedup();
-    notations
 }
 
 /// The text as a literal, whatever `standard_conforming_strings` is.

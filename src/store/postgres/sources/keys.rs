@@ -185,7 +185,7 @@ pub(super) fn normal(kept: &str, text: &str) -> String {
             "pg_catalog.regexp_replace({text}, '^(-?[0-9]+)([.]0*|([.][0-9]*[1-9])0*)$'::text, \
              '\\1\\3'::text)"
         ),
-        "uuid" => format!("lower({text})"),
+        "uuid" => format!("lower({text} COLLATE pg_catalog.\"C\")"),
         _ => text.to_owned(),
     }
 }

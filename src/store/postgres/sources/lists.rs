@@ -2,9 +2,10 @@
 //! the database.
 
 use super::{
-    figures::{Branch, DAY, blood_type_of, condition, is_one},
+    figures::{Branch, DAY, condition, is_one, raw_type},
     missing_index,
     nameable::nameable,
+    notations::blood_type_of,
 };
 use crate::config::sources::{Count, FacilitySource, SourcesSettings, TimeKind};
 
@@ -34,7 +35,8 @@ pub(super) fn places(source: &FacilitySource) -> String {
     let FacilitySource { from, key, name, timezone, .. } = source;
     let condition = condition(source.r#where.as_deref());
     format!(
-        "SELECT ({key}) AS key, ({name})::text AS name, ({timezone})::text AS zone FROM {from} \
+        "SELECT ({key}) AS key, ({name})::text COLLATE pg_catalog.\"C\" AS name, \
+         ({timezone})::text COLLATE pg_catalog.\"C\" AS zone FROM {from} \
          WHERE ({key}) IS NOT NULL{condition}"
     )
 }
@@ -166,7 +168,8 @@ impl ListOfRows {
         format!(
             "WITH facility_summary_one AS (SELECT key, max(known.name) AS zone FROM (SELECT key, \
              min(zone) AS zone FROM ({}) AS all_places GROUP BY key) AS one LEFT JOIN \
-             pg_timezone_names known ON lower(known.name) = lower(one.zone) GROUP BY key) SELECT \
+             pg_timezone_names known ON lower(known.name COLLATE pg_catalog.\"C\") = \
+             lower(one.zone COLLATE pg_catalog.\"C\") GROUP BY key) SELECT \
              count(*), count(DISTINCT place_key), count(*) FILTER (WHERE place_key IS NULL), \
              count(*) FILTER (WHERE at IS NULL), count(*) FILTER (WHERE at > now() + interval '1 \
              day'), trim_scale(coalesce(sum(amount) FILTER (WHERE counts AND day = today), \
@@ -192,9 +195,9 @@ impl ListOfRows {
     /// The statement that lists texts that are no blood type; `None` where the list has no types.
     pub fn unknown_types(&self, most: usize) -> Option<String> {
         let ListOfRows { from, condition, canonical, .. } = self;
-        let raw = self.blood_type.as_ref()?;
+        let raw = raw_type(Some(self.blood_type.as_ref()?));
         Some(format!(
-            "SELECT raw_type, count(*) FROM (SELECT ({raw})::text AS raw_type FROM {from} WHERE \
+            "SELECT raw_type, count(*) FROM (SELECT {raw} AS raw_type FROM {from} WHERE \
              true{condition}) AS held WHERE ({canonical}) IS NULL GROUP BY 1 ORDER BY 2 DESC, 1 \
              LIMIT {most}"
         ))

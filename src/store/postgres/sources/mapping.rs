@@ -73,8 +73,8 @@ impl Mapping {
             keys::make(connection, sources).await?;
         }
         sqlx::query(
-            "INSERT INTO server_zone SELECT DISTINCT lower(name) FROM pg_timezone_names ON \
-                     CONFLICT DO NOTHING",
+            "INSERT INTO server_zone SELECT DISTINCT lower(name COLLATE pg_catalog.\"C\") FROM \
+             pg_timezone_names ON CONFLICT DO NOTHING",
         )
         .execute(&mut *connection)
         .await?;
@@ -289,6 +289,11 @@ async fn note_mapping(
     }
     let (stored, now) = (Shape::stored(&mut tx).await?, Shape::read(&mut tx, sources).await?);
     if let Some(stored) = stored.filter(|_| noted.as_ref() == Some(&mapping)) {
+        // A restored dump, in which the same names have other ids.
+        if stored.is_of_elsewhere(&now) && stored.changes(&mut tx).await?.is_empty() {
+            now.store(&mut tx).await?;
+            return Ok(tx.commit().await?);
+        }
         let Some(with_labels) = stored.with_labels(&now) else { return Ok(()) };
         with_labels.store(&mut tx).await?;
         return Ok(tx.commit().await?);

@@ -14,6 +14,7 @@ mod mirror;
 mod misfit;
 mod missing_index;
 mod nameable;
+mod notations;
 pub mod notice;
 mod odd_rows;
 mod owners_check;

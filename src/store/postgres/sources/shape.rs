@@ -40,6 +40,10 @@ struct Column {
     /// table is an error then. It is not stored as true: a mapping of such a table does not fit.
     #[serde(default)]
     hides_rows: bool,
+    /// Where the ids are those of tables: the server, the database, and our table `fleet` in it.
+    /// In a restored dump other tables have them.
+    #[serde(default)]
+    home: String,
 }
 
 /// The tables and columns whose names are in a mapping.
@@ -92,7 +96,8 @@ impl Shape {
 
     /// The subscriptions that fill the tables.
     pub async fn lags(&self, connection: &mut PgConnection) -> Result<Vec<SourceLag>> {
-        let ids: Vec<i64> = self.0.iter().map(|column| column.table_id).collect();
+        let here = self.here(connection).await?;
+        let ids: Vec<i64> = here.iter().map(|column| column.table_id).collect();
         let lags: Vec<(String, Option<i64>)> =
             sqlx::query_as(include_str!("../../../../sql/postgres/source_lags.sql"))
                 .bind(ids)
@@ -104,19 +109,38 @@ impl Shape {
 
     /// What the owner has changed since this shape was stored.
     pub async fn changes(&self, connection: &mut PgConnection) -> Result<Vec<SourceChange>> {
-        let ids: Vec<i64> = self.0.iter().map(|column| column.table_id).collect();
+        let before = self.here(connection).await?;
+        let ids: Vec<i64> = before.iter().map(|column| column.table_id).collect();
         let mut now = columns(&mut *connection, &ids, &[]).await?;
         // A table that was made anew, or restored, has another id.
         let is_gone = |id: i64| !now.iter().any(|column| column.table_id == id);
-        let gone: BTreeSet<String> = self
-            .0
+        let gone: BTreeSet<String> = before
             .iter()
             .filter(|column| is_gone(column.table_id))
             .map(|column| column.table_name.clone())
             .collect();
         let gone: Vec<String> = gone.into_iter().collect();
         now.extend(columns(connection, &[], &gone).await?);
-        Ok(compare(&self.0, &now))
+        Ok(compare(&before, &now))
+    }
+
+    /// Whether it was stored in another server, database or installation than `now`: this is a
+    /// restored dump, or was made by an earlier release.
+    pub fn is_of_elsewhere(&self, now: &Shape) -> bool {
+        now.0.first().is_some_and(|now| self.0.iter().any(|column| column.home != now.home))
+    }
+
+    /// The columns with the ids that their tables have here: those that are stored, or in a
+    /// restored dump those of the tables and columns with the same names. 0 where there is none.
+    async fn here(&self, connection: &mut PgConnection) -> Result<Vec<Column>> {
+        let tables: BTreeSet<&str> = self.0.iter().map(|column| &*column.table_name).collect();
+        let tables: Vec<String> = tables.into_iter().map(str::to_owned).collect();
+        let home: Option<String> =
+            sqlx::query_scalar(HOME).fetch_optional(&mut *connection).await?;
+        if self.0.iter().all(|column| Some(&column.home) == home.as_ref()) {
+            return Ok(self.0.clone());
+        }
+        Ok(with_ids_of(&self.0, &columns(connection, &[], &tables).await?))
     }
 }
 
@@ -140,6 +164,11 @@ pub(super) async fn foreign_tables(
     .await?)
 }
 
+/// Where ids are those of objects, as `mapped_columns.sql` has it.
+const HOME: &str = "SELECT pg_catalog.concat_ws('/'::text, server_identifier(), d.oid, \
+                    'fleet'::regclass::oid) FROM pg_database d WHERE d.datname = \
+                    current_database()";
+
 /// All columns of these tables.
 async fn columns(
     connection: &mut PgConnection,
@@ -151,6 +180,21 @@ async fn columns(
         .bind(names)
         .fetch_all(connection)
         .await?)
+}
+
+/// What is before with the ids of the tables and columns that have its names now.
+fn with_ids_of(before: &[Column], now: &[Column]) -> Vec<Column> {
+    let with_ids = |column: &Column| {
+        let mut of_table = now.iter().filter(|found| found.table_name == column.table_name);
+        let table = of_table.clone().next();
+        let found = of_table.find(|found| found.name == column.name);
+        Column {
+            table_id: table.map_or(0, |found| found.table_id),
+            number: found.map_or(0, |found| found.number),
+            ..column.clone()
+        }
+    };
+    before.iter().map(with_ids).collect()
 }
 
 /// What differs, in the order of the columns; each change once.

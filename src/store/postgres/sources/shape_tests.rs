@@ -12,6 +12,7 @@ fn column(table_id: i64, number: i16, name: &str) -> Column {
         labels: Vec::new(),
         may_be_read: true,
         hides_rows: false,
+        home: "1/5/9".into(),
     }
 }
 
@@ -67,6 +68,20 @@ fn a_table_that_was_restored_is_compared_by_its_names() {
     let before = [column(7, 1, "id"), column(7, 4, "expiry")];
     assert!(texts(&before, &[column(9, 3, "expiry"), column(9, 1, "id")]).is_empty());
     assert_eq!(texts(&before, &[column(9, 1, "id")]), ["true public.bag.expiry is gone"]);
+}
+
+/// In a restored dump other tables may have the ids.
+#[test]
+fn in_another_place_the_ids_are_those_of_the_names() {
+    let before = [column(7, 1, "id"), column(7, 4, "expiry")];
+    let other = |id, name: &str| Column { table_name: "pg_toast.t".into(), ..column(id, 1, name) };
+    let now = [column(9, 3, "expiry"), column(9, 1, "id"), other(7, "chunk_id")];
+    let here = with_ids_of(&before, &now);
+    assert_eq!(here.iter().map(|c| (c.table_id, c.number)).collect::<Vec<_>>(), [(9, 1), (9, 3)]);
+    assert!(texts(&here, &now).is_empty());
+    let gone = with_ids_of(&before, &now[1..]);
+    assert_eq!(texts(&gone, &now[1..]), ["true public.bag.expiry is gone"]);
+    assert_eq!(texts(&with_ids_of(&before, &now[2..]), &now[2..]), ["true public.bag is gone"]);
 }
 
 #[test]

@@ -23,15 +23,17 @@ pub(super) async fn differing(
 ) -> sqlx::Result<Option<String>> {
     let places = lists::places(&sources.facilities);
     let select = format!(
-        "WITH place AS ({places}), named AS (SELECT DISTINCT lower(zone) AS name FROM place UNION \
-         SELECT lower(t.name) FROM unnest($1::text[]) AS t (name)), begin AS (SELECT \
+        "WITH place AS ({places}), named AS (SELECT DISTINCT \
+         lower(zone COLLATE pg_catalog.\"C\") AS name FROM place UNION SELECT \
+         lower(t.name COLLATE pg_catalog.\"C\") FROM unnest($1::text[]) AS t (name)), begin \
+         AS (SELECT \
          date_trunc('day', now(), 'UTC') + interval '12 hours' AS at) SELECT z.name, \
          ARRAY(SELECT extract(epoch FROM noon.at)::bigint FROM begin, LATERAL (SELECT n.day, \
          begin.at + n.day * interval '24 hours' AS at FROM {NOONS}) AS noon ORDER BY noon.day), \
          ARRAY(SELECT extract(epoch FROM (noon.at AT TIME ZONE z.name) - (noon.at AT TIME ZONE \
          'UTC'))::bigint FROM begin, LATERAL (SELECT n.day, begin.at + n.day * interval '24 \
          hours' AS at FROM {NOONS}) AS noon ORDER BY noon.day) FROM pg_timezone_names z WHERE \
-         lower(z.name) IN (SELECT named.name FROM named) ORDER BY 1"
+         lower(z.name COLLATE pg_catalog.\"C\") IN (SELECT named.name FROM named) ORDER BY 1"
     );
     let rows: Vec<(String, Vec<i64>, Vec<i64>)> =
         sqlx::query_as(AssertSqlSafe(select)).bind(of_lists(sources)).fetch_all(connection).await?;

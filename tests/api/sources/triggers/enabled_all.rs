@@ -23,7 +23,7 @@ async fn triggers_that_were_all_enabled_at_once_are_named_with_what_to_run() {
         assert!(said.contains(words), "{words:?} is not in: {said}");
     }
     let made = adopt(service.launch(), &["install"]).await;
-    assert!(made.contains("made: The triggers of public.bag"), "{made}");
+    assert!(made.contains("made: The triggers on public.bag."), "{made}");
     is_noticed(&service).await;
     agrees(&service, &mut sql, "the bulk load").await;
     let of_rows = "SELECT count(*) FROM pg_trigger WHERE tgrelid = 'public.bag'::regclass AND \

@@ -6,7 +6,11 @@ use super::{adopt, agrees, is_noticed, only_marks, shows, watched};
 use crate::{
     server_settings::owned,
     sources::{HOSPITAL, MAPPING, mapped, run, sources_of},
-    support::{outside::Outside, postgres::fresh_database, service::Launch},
+    support::{
+        outside::Outside,
+        postgres::{Postgres, fresh_database},
+        service::Launch,
+    },
 };
 
 /// The URL of the superuser.
@@ -26,8 +30,15 @@ pub fn definitions(url: &str) -> String {
     String::from_utf8(dump.stdout).expect("definitions are UTF-8")
 }
 
-/// Runs a file by psql.
+/// Runs a file by psql, which succeeds.
 pub fn psql(url: &str, script: &str) {
+    if let Err(said) = run_by_psql(url, script) {
+        panic!("{script}\n{said}");
+    }
+}
+
+/// Runs a file by psql. `Err` with what it says where it fails.
+pub fn run_by_psql(url: &str, script: &str) -> Result<(), String> {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("script.sql");
     std::fs::write(&file, script).expect("it can be written");
@@ -37,7 +48,7 @@ pub fn psql(url: &str, script: &str) {
         .arg(url)
         .output()
         .expect("psql runs");
-    assert!(run.status.success(), "{script}\n{}", String::from_utf8_lossy(&run.stderr));
+    run.status.success().then_some(()).ok_or(String::from_utf8_lossy(&run.stderr).into_owned())
 }
 
 /// A database of a hospital, owned by the superuser; the role that is to serve, which may do
@@ -67,6 +78,7 @@ async fn an_owner_installs_another_role_serves_and_nothing_is_left_after_removal
     for words in ["The schema facility_summary", "may read the mapped columns", "public.bag"] {
         assert!(said.contains(words), "{words:?} is not in: {said}");
     }
+    assert!(!said.contains("made: Waits") && !said.contains("made: All tables"), "{said}");
     let again = adopt(&owner, &["install"]).await;
     assert!(again.contains("nothing was made"), "{again}");
     let service = only_marks(serves).start().await;
@@ -76,6 +88,7 @@ async fn an_owner_installs_another_role_serves_and_nothing_is_left_after_removal
     let exited = run(&owner, &["adopt", "remove"]).await;
     assert_eq!(exited.code, Some(1));
     assert!(exited.output.contains("stop every replica first"), "{}", exited.output);
+    assert!(!exited.output.contains("mapping cannot be used"), "{}", exited.output);
     drop(service.terminate().await);
     let said = adopt(&owner, &["remove"]).await;
     assert!(said.contains(&format!("left: the role {role}")), "{said}");
@@ -101,6 +114,47 @@ async fn what_sql_prints_does_what_install_and_remove_do() {
     drop(service.terminate().await);
     psql(owner.database_url(), &adopt(&owner, &["sql", "--remove"]).await);
     assert_eq!(definitions(owner.database_url()), before);
+}
+
+/// The role that serves prints the script, and a database administrator runs it.
+#[tokio::test]
+async fn what_sql_prints_makes_all_for_the_role_that_serves_whoever_runs_it() {
+    let (owner, serves, mut sql, role) = of_two_roles().await;
+    sql.run(format!(
+        "CREATE SCHEMA facility_summary AUTHORIZATION {role}; GRANT USAGE ON SCHEMA public TO \
+         {role}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}; CREATE ROLE stranger_{role} \
+         LOGIN PASSWORD 'postgres'"
+    ))
+    .await;
+    let printer = crate::support::Service::on(serves.database_url());
+    std::fs::write(sources_of(&printer), MAPPING).expect("the folder can be written");
+    let script = adopt(&printer, &["sql"]).await;
+    let (_, address) = owner.database_url().split_once('@').expect("a user");
+    let stranger = format!("postgres://stranger_{role}:postgres@{address}");
+    let said = run_by_psql(&stranger, &script).expect_err("it is no member");
+    let remedy = format!("may not make what the role {role} shall own: GRANT {role} TO");
+    assert!(said.contains(&remedy), "{said}");
+    psql(owner.database_url(), &script);
+    for (catalogue, owned_by) in [("pg_class", "rel"), ("pg_proc", "pro")] {
+        let others = format!(
+            "SELECT count(*) FROM {catalogue} JOIN pg_namespace n ON n.oid = {owned_by}namespace \
+             WHERE n.nspname = 'facility_summary' AND pg_get_userbyid({owned_by}owner) <> '{role}'"
+        );
+        assert_eq!(sql.number(others).await, 0, "{catalogue}");
+    }
+    let service = only_marks(serves).start().await;
+    is_noticed(&service).await;
+    drop(service.terminate().await);
+    // As a script of an earlier release has left it.
+    sql.run("ALTER TABLE facility_summary._sqlx_migrations OWNER TO postgres").await;
+    for (launch, command) in [(&printer, &["migrate"][..]), (&owner, &["adopt", "install"])] {
+        let exited = run(launch, command).await;
+        assert_eq!(exited.code, Some(1), "{}", exited.output);
+        for words in ["belong to the role postgres", "adopt remove", "nothing was changed"] {
+            assert!(exited.output.contains(words), "{words:?} is not in: {}", exited.output);
+        }
+    }
+    sql.run(format!("DROP ROLE stranger_{role}")).await;
 }
 
 #[tokio::test]
@@ -273,26 +327,54 @@ async fn a_copy_of_the_owners_schemas_has_no_broken_trigger() {
     sql.run("UPDATE public.bag SET state = 'issued'; TRUNCATE public.movement").await;
 }
 
-/// A dump of the whole database brings all of it, and the triggers are looked at once more.
+/// A dump of the whole database brings all of it into another server, and the triggers are looked at
+/// once more. Other tables have the ids there that the mapped ones had.
 #[tokio::test]
 async fn a_restored_dump_of_everything_is_watched() {
     let (service, _sql) = watched(MAPPING).await;
-    let dump = Command::new("pg_dump").arg(service.database_url()).output().expect("pg_dump runs");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("all.dump");
+    let mut dump = Command::new("pg_dump");
+    let dump = dump.args(["-Fc", "--file"]).arg(&file).arg(service.database_url()).output();
+    let dump = dump.expect("pg_dump runs");
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    let other = Postgres::start(&[]);
     let (launch, mut sql) = {
-        let launch = crate::support::Service::on_postgres().await;
+        let launch = crate::support::Service::on(other.fresh_database().await);
         let file = sources_of(&launch);
-        std::fs::write(&file, MAPPING).expect("the folder can be written");
+        let mapping = format!("[sources]\ncompare_seconds = 1\n{MAPPING}");
+        std::fs::write(&file, mapping).expect("the folder can be written");
         let sql = Outside::connect(launch.database_url()).await;
         (launch.argument("--sources").argument(&file), sql)
     };
-    psql(launch.database_url(), &String::from_utf8(dump.stdout).expect("UTF-8"));
-    sql.run("DELETE FROM public.bag WHERE store_id = 1").await;
+    let mut restore = Command::new("pg_restore");
+    let restore = restore.args(["--exit-on-error", "--dbname"]).arg(launch.database_url());
+    let restore = restore.arg(&file).output().expect("pg_restore runs");
+    assert!(restore.status.success(), "{}", String::from_utf8_lossy(&restore.stderr));
+    sql.run(
+        "UPDATE facility_summary.fleet SET shape = (SELECT jsonb_agg(jsonb_set(c, '{table_id}', \
+         (SELECT to_jsonb(oid::bigint) FROM pg_class WHERE relkind = 't' ORDER BY oid DESC LIMIT \
+         1))) FROM jsonb_array_elements(shape) c); DELETE FROM public.bag WHERE store_id = 1",
+    )
+    .await;
     let service = only_marks(launch).start().await;
     is_noticed(&service).await;
     agrees(&service, &mut sql, "a delete before the start").await;
     sql.run("DELETE FROM public.bag").await;
     shows(&service, "1", &[0, 4, 1], "a delete").await;
+    let said = async || {
+        let ready = crate::steps::get(&service, "/health/ready").await;
+        let all = ready["dependencies"].as_array().expect("a list").clone();
+        all.iter().find(|one| one["name"] == "sources").expect("it is listed").clone()
+    };
+    assert_eq!(said().await["state"], "up", "{}", said().await);
+    // The ids are those of this server now.
+    sql.run("ALTER TABLE public.bag RENAME expiry TO expires_on").await;
+    crate::support::wait_until("the rename is named", async || {
+        let remedy = said().await["remedy"].as_str().unwrap_or_default().to_owned();
+        remedy.starts_with("public.bag.expiry is now public.bag.expires_on")
+    })
+    .await;
 }
 
 /// Whichever of both is there first.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::{
     adopt,
-    install::{as_superuser, definitions, of_two_roles, psql},
+    install::{as_superuser, definitions, of_two_roles, psql, run_by_psql},
 };
 use crate::{
     sources::{MAPPING, run, sources_of},
@@ -153,6 +153,64 @@ async fn removal_says_that_install_gave_no_right_where_it_gave_none() {
     let said = adopt(&owner, &["remove"]).await;
     assert!(said.contains("with the rights that others gave it"), "{said}");
     assert!(!said.contains("nothing is recorded"), "{said}");
+}
+
+/// What the owner has made on ours: a table that inherits, columns and tables of our types, foreign
+/// keys, functions, views. And what is the owner's in our schema.
+#[tokio::test]
+async fn removal_destroys_nothing_that_is_not_ours() {
+    let (owner, _, mut sql, role) = of_two_roles().await;
+    adopt(&owner, &["install", "--role", &role]).await;
+    let printed_before = adopt(&owner, &["sql", "--remove"]).await;
+    sql.run(
+        "CREATE TABLE public.arch (note text) INHERITS (facility_summary.dashboard_daily_summary); \
+         CREATE TABLE public.theirs_fk (id integer, fid uuid REFERENCES \
+         facility_summary.facilities); CREATE FUNCTION public.theirs_f() RETURNS bigint LANGUAGE sql \
+         BEGIN ATOMIC SELECT count(*) FROM facility_summary.facilities; END; CREATE TABLE \
+         public.theirs_def (id integer, f facility_summary.facilities); CREATE TABLE \
+         public.theirs_bt (id integer, b facility_summary.blood_type); CREATE VIEW public.theirs_v \
+         AS SELECT id FROM facility_summary.facilities",
+    )
+    .await;
+    let before = definitions(owner.database_url());
+    for action in [&["remove"][..], &["sql", "--remove"]] {
+        let exited = run(&owner, &[&["adopt"], action].concat()).await;
+        assert_eq!(exited.code, Some(1), "{}", exited.output);
+        for words in [
+            "table public.arch",
+            "constraint theirs_fk_fid_fkey on table public.theirs_fk",
+            "function public.theirs_f()",
+            "column f of table public.theirs_def",
+            "column b of table public.theirs_bt",
+            "view public.theirs_v",
+            "drop them, or change them",
+            "nothing was removed",
+        ] {
+            assert!(exited.output.contains(words), "{words:?} is not in: {}", exited.output);
+        }
+    }
+    let said = run_by_psql(owner.database_url(), &printed_before).expect_err("others need ours");
+    assert!(said.contains("other objects depend on"), "{said}");
+    assert_eq!(definitions(owner.database_url()), before);
+    sql.run(
+        "DROP VIEW public.theirs_v; DROP FUNCTION public.theirs_f(); DROP TABLE public.arch, \
+         public.theirs_fk, public.theirs_def, public.theirs_bt; CREATE DOMAIN \
+         facility_summary.theirs_dom AS text; CREATE TYPE facility_summary.theirs_mood AS ENUM \
+         ('a'); CREATE TABLE public.theirs (d facility_summary.theirs_dom, m \
+         facility_summary.theirs_mood); INSERT INTO public.theirs VALUES ('precious', 'a')",
+    )
+    .await;
+    let said = run_by_psql(owner.database_url(), &printed_before).expect_err("others are in it");
+    assert!(said.contains("other objects depend on"), "{said}");
+    let said = adopt(&owner, &["remove"]).await;
+    for words in ["which has objects of others: ", "theirs_dom", "theirs_mood"] {
+        assert!(said.contains(words), "{words:?} is not in: {said}");
+    }
+    let precious = "SELECT count(*) FROM public.theirs WHERE d = 'precious' AND m = 'a'";
+    assert_eq!(sql.number(precious).await, 1);
+    let left = "SELECT count(*) FROM pg_depend d JOIN pg_namespace n ON n.oid = d.refobjid AND \
+                d.refclassid = 'pg_namespace'::regclass WHERE n.nspname = 'facility_summary'";
+    assert_eq!(sql.number(left).await, 2, "nothing else is left: {said}");
 }
 
 /// Whatever was renamed or moved since, no trigger and no function stays.

@@ -142,9 +142,10 @@ pub(super) async fn empty_record(
         && sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM mapped_watch)")
             .fetch_one(connection)
             .await?;
-    let sql = format!("{}\n{}{}", as_role(parties), table_of(parties), as_user(parties));
+    let sql = format!("{}\n{}{}", as_role(parties), table_of(parties), as_user());
     let comment = "The record of the rights that were given: none so far.";
-    Ok((!has_record && !has_watches).then(|| Step::new(comment, sql)))
+    let step = Step::new(comment, sql).said_as("A record of the rights that are given.");
+    Ok((!has_record && !has_watches).then_some(step))
 }
 
 /// The statements that make the record. A publication of all tables lets nothing be deleted from a
@@ -182,7 +183,7 @@ fn record(
          pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = wanted.col::text;{}",
         as_role(parties),
         table_of(parties),
-        as_user(parties),
+        as_user(),
         home = literal(&table),
         role = literal(&parties.role),
         wanted = wanted.join(", "),

@@ -175,7 +175,7 @@ impl Site {
                 (format!("Another type: {}.", change.words), change.sql)
             }
         };
-        let (begin, end) = (script::as_role(&self.parties), script::as_user(&self.parties));
+        let (begin, end) = (script::as_role(&self.parties), script::as_user());
         let path = format!("SET LOCAL search_path = {}, pg_temp;", quoted(&self.parties.schema));
         Ok(Some(Step::new(comment, format!("{path}\n{begin}\n{sql}{end}"))))
     }
@@ -265,6 +265,7 @@ pub async fn print(
     let publications = site.publications().await?;
     let mut steps: Vec<Step> =
         publications.into_iter().map(|words| Step::new(format!("Note: {words}."), "")).collect();
+    steps.push(script::refuse_unless_member(&site.parties));
     steps.extend(site.schema().await?);
     let grants = grants::missing(&mut site.connection, sources, &site.parties).await?;
     match grants.is_empty() {
@@ -280,7 +281,7 @@ pub async fn print(
             format!("SET LOCAL search_path = {path}, pg_temp;\n{begin}"),
         ));
         steps.extend(missing.into_iter().map(|(name, sql)| Step::new(name, sql)));
-        let end = script::as_user(&site.parties);
+        let end = script::as_user();
         steps.push(Step::new("The end of the tables.", end.trim_start()));
     }
     steps.extend(site.keys(sources).await?);
@@ -307,21 +308,20 @@ impl Site {
             return Ok(());
         }
         let mut tx = self.connection.begin_with(BEGIN).await?;
-        for Step { comment, sql } in steps {
+        for Step { comment, sql, .. } in steps {
             sqlx::raw_sql(AssertSqlSafe(sql.clone()))
                 .execute(&mut *tx)
                 .await
                 .map_err(|error| failed(comment, error))?;
         }
         tx.commit().await?;
-        let lasting = steps.iter().filter(|step| step.makes_something());
-        made.extend(lasting.map(|step| step.comment.clone()));
+        made.extend(steps.iter().filter_map(|step| step.made.clone()));
         Ok(())
     }
 }
 
 /// Why a step failed, and what to do.
-pub(super) fn failed(comment: &str, error: sqlx::Error) -> StoreError {
+fn failed(comment: &str, error: sqlx::Error) -> StoreError {
     let sqlx::Error::Database(error) = &error else { return error.into() };
     let what_to_do = match error.code().as_deref() {
         Some("55P03") => {

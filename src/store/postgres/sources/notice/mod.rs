@@ -6,6 +6,7 @@
 mod calls;
 mod catalogue;
 mod column_type;
+mod dependents;
 mod functions;
 mod grants;
 mod in_the_way;
@@ -216,7 +217,7 @@ pub(super) async fn triggers_of(
 
 /// Steps as a file for `psql`: one transaction, in which each step says what it is for.
 fn printed(steps: &[script::Step]) -> String {
-    let steps = steps.iter().map(|script::Step { comment, sql }| {
+    let steps = steps.iter().map(|script::Step { comment, sql, .. }| {
         // A comment ends with its line: psql would run what a name has behind that.
         let comment = format!("-- {}\n", one_line(comment));
         format!("{comment}{}\n\n", sql.trim_end())

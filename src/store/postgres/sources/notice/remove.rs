@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use super::{install::failed, script::Step, taken_back};
+use super::{
+    dependents::{dependents, others},
+    script::Step,
+    taken_back,
+};
 use crate::{
     config::DatabaseSettings,
     store::{
@@ -56,33 +60,13 @@ const FUNCTIONS: &str = "
                      AND starts_with(t.tgname::text, 'facility_summary_'::text))
     ORDER BY 1";
 
-/// Objects in the schema that are not ours, and those elsewhere that need one of ours.
-const OTHERS: &str = "
-    SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = $1::text::name AND c.relkind::text <> ALL (ARRAY['i', 'I', 'S', 't']::text[])
-      AND c.relname::text <> ALL ($2::text[])
-    UNION ALL
-    SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-    WHERE n.nspname = $1::text::name AND p.proname::text <> ALL ($3::text[])
-      AND NOT starts_with(p.proname::text, 'notice_'::text)
-    ORDER BY 1";
-const DEPENDENTS: &str = "
-    SELECT DISTINCT v.oid::regclass::text
-    FROM pg_rewrite rule JOIN pg_class v ON v.oid = rule.ev_class
-    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass::oid AND d.objid = rule.oid
-        AND d.refclassid = 'pg_class'::regclass::oid
-    JOIN pg_class c ON c.oid = d.refobjid
-    JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = $1::text::name AND v.relnamespace <> n.oid
-    ORDER BY 1";
-
 /// Why nothing is removed.
 const RUNS: &str = "a service runs on this database: stop every replica first; nothing was removed";
 
 /// Takes everything away, or nothing.
 ///
 /// # Errors
-/// `Mapping`: a service runs, a table was locked for too long, a right is missing, or an object of
+/// `NotDone`: a service runs, a table was locked for too long, a right is missing, or an object of
 /// others needs one of ours.
 pub async fn remove(settings: &DatabaseSettings) -> Result<Removed> {
     let (mut connection, schema) = open(settings).await?;
@@ -93,18 +77,17 @@ pub async fn remove(settings: &DatabaseSettings) -> Result<Removed> {
         .fetch_one(&mut *tx)
         .await?;
     if !is_alone {
-        return Err(StoreError::Mapping(RUNS.into()));
+        return Err(StoreError::NotDone(RUNS.into()));
     }
     let (steps, left) = steps(&mut tx, &schema).await?;
-    for Step { comment, sql } in &steps {
+    for Step { comment, sql, .. } in &steps {
         sqlx::raw_sql(AssertSqlSafe(sql.clone()))
             .execute(&mut *tx)
             .await
-            .map_err(|error| failed(comment, error))?;
+            .map_err(|error| not_removed(comment, error))?;
     }
     tx.commit().await?;
-    // The first step only says how long to wait for locks.
-    let removed = steps.into_iter().skip(1).map(|step| step.comment).collect();
+    let removed = steps.into_iter().filter_map(|step| step.made).collect();
     Ok(Removed { removed, left })
 }
 
@@ -137,12 +120,13 @@ async fn open(settings: &DatabaseSettings) -> Result<(PgConnection, String)> {
 }
 
 async fn steps(connection: &mut PgConnection, schema: &str) -> Result<(Vec<Step>, Vec<String>)> {
-    let dependents: Vec<String> =
-        sqlx::query_scalar(DEPENDENTS).bind(schema).fetch_all(&mut *connection).await?;
+    let dependents = dependents(&mut *connection, schema).await?;
     if !dependents.is_empty() {
-        return Err(StoreError::Mapping(format!(
-            "{} read what is to be removed: drop them first; nothing was removed",
-            dependents.join(", ")
+        return Err(StoreError::NotDone(format!(
+            "these objects of others need what is to be removed: {}; drop them, or change them so \
+             that they need it no more (another type, NO INHERIT), and run this again; nothing was \
+             removed",
+            dependents.join("; ")
         )));
     }
     let (user, role): (String, Option<String>) = sqlx::query_as(
@@ -152,7 +136,7 @@ async fn steps(connection: &mut PgConnection, schema: &str) -> Result<(Vec<Step>
     .bind(schema)
     .fetch_one(&mut *connection)
     .await?;
-    let mut steps = vec![Step::new(
+    let mut steps = vec![Step::unsaid(
         "Waits for nobody's transaction longer than this.",
         "SET LOCAL lock_timeout = '2s';",
     )];
@@ -179,23 +163,16 @@ async fn steps(connection: &mut PgConnection, schema: &str) -> Result<(Vec<Step>
     if role != user && !role.starts_with("pg_") {
         left.push(given.of_role(&role, !triggers.is_empty()));
     }
-    let others: Vec<String> = sqlx::query_scalar(OTHERS)
-        .bind(schema)
-        .bind(migrate::created_tables())
-        .bind(migrate::created_functions())
-        .fetch_all(&mut *connection)
-        .await?;
-    match others.is_empty() {
-        true => {
-            let drop = format!("DROP SCHEMA {} CASCADE", quoted(schema));
-            add(&mut steps, &format!("The schema {schema}, with all that is in it."), &[drop]);
-        }
-        false => {
-            let ours = migrate::drop_statements(&mut *connection, schema).await?;
-            add(&mut steps, &format!("All that the service made in the schema {schema}."), &ours);
-            let others = others.join(", ");
-            left.push(format!("the schema {schema}, which has objects of others: {others}"));
-        }
+    // Nothing is dropped with what depends on it: what came after this look is refused, too.
+    let mut drop = migrate::drop_statements(&mut *connection, schema).await?;
+    let others = others(&mut *connection, schema).await?;
+    if others.is_empty() {
+        drop.push(format!("DROP SCHEMA {}", quoted(schema)));
+        add(&mut steps, &format!("The schema {schema}, with all that is in it."), &drop);
+    } else {
+        add(&mut steps, &format!("All that the service made in the schema {schema}."), &drop);
+        let others = others.join("; ");
+        left.push(format!("the schema {schema}, which has objects of others: {others}"));
     }
     Ok((steps, left))
 }
@@ -204,4 +181,22 @@ fn add(steps: &mut Vec<Step>, comment: &str, statements: &[String]) {
     if !statements.is_empty() {
         steps.push(Step::new(comment, statements.join(";\n") + ";"));
     }
+}
+
+/// Why a step failed, and what to do.
+fn not_removed(comment: &str, error: sqlx::Error) -> StoreError {
+    let sqlx::Error::Database(error) = &error else { return error.into() };
+    let what_to_do = match error.code().as_deref() {
+        Some("55P03") => {
+            "another transaction has held a lock on one of the tables for more than 2 seconds \
+             (pg_stat_activity shows which): run this again when it has ended"
+        }
+        Some("42501") => {
+            "this needs the rights of the owner of the mapped tables and of the role that serves, \
+             or a superuser: name such a role in DATABASE_URL"
+        }
+        Some("2BP01") => "an object of others needs it: run this again, which names it",
+        _ => "run this again when that is put right",
+    };
+    StoreError::NotDone(format!("{comment} {}; {what_to_do}; nothing was removed", error.message()))
 }

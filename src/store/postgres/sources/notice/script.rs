@@ -18,18 +18,25 @@ pub(super) struct Step {
     pub comment: String,
     /// Statements, each ended by a semicolon.
     pub sql: String,
+    /// What a report says that it has made; `None` where it makes nothing that stays.
+    pub made: Option<String>,
 }
 
 impl Step {
     /// A step of these statements.
     pub fn new(comment: impl Into<String>, sql: impl Into<String>) -> Self {
-        Step { comment: comment.into(), sql: sql.into() }
+        let comment = comment.into();
+        Step { made: Some(comment.clone()), comment, sql: sql.into() }
     }
 
-    /// Whether something of it is there afterwards: a lock, and how long it is waited for, end with
-    /// the transaction.
-    pub fn makes_something(&self) -> bool {
-        !["SET LOCAL lock_timeout", "LOCK TABLE"].iter().any(|begin| self.sql.starts_with(begin))
+    /// The same, of which a report says nothing.
+    pub fn unsaid(comment: impl Into<String>, sql: impl Into<String>) -> Self {
+        Step { comment: comment.into(), sql: sql.into(), made: None }
+    }
+
+    /// The same, with other words in a report.
+    pub fn said_as(self, made: impl Into<String>) -> Self {
+        Step { made: Some(made.into()), ..self }
     }
 }
 
@@ -109,12 +116,12 @@ pub(super) async fn triggers(
             .await?;
         tables.push((table, notes, parts));
     }
-    let mut steps = vec![Step::new(
+    let mut steps = vec![Step::unsaid(
         "Waits for nobody's transaction longer than this. Writers wait for the rest.",
         "SET LOCAL lock_timeout = '2s';",
     )];
     let roots: Vec<String> = plan.watches.keys().map(full_name).collect();
-    steps.push(Step::new(
+    steps.push(Step::unsaid(
         "All tables at once, so that no writer sees a part of the triggers.",
         format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE;", roots.join(", ")),
     ));
@@ -131,7 +138,8 @@ pub(super) async fn triggers(
         } else {
             String::new()
         };
-        Step::new(format!("The triggers of {}.{}{what}", table.schema, table.name), statements)
+        let table = format!("{}.{}{what}", table.schema, table.name);
+        Step::new(&table, statements).said_as(format!("The triggers on {table}."))
     }));
     steps.push(record(plan, parties));
     Ok(steps)
@@ -178,24 +186,44 @@ fn functions_of(plan: &Plan, parties: &Parties, owners: &[BTreeSet<&str>]) -> St
     Step::new(
         "What the triggers do. A writer needs no right to it, and whatever goes wrong in it, the \
          writer's statement succeeds.",
-        sql + &as_user(parties),
+        sql + as_user(),
     )
+    .said_as("The functions of the triggers.")
 }
 
-/// Begins statements that make what the role that serves shall own.
+/// Begins statements that make what the role that serves shall own, whoever runs them: a printed
+/// script is often run by another role than the one that printed it.
 pub(super) fn as_role(parties: &Parties) -> String {
-    match parties.role == parties.user {
-        true => String::new(),
-        false => format!("SET LOCAL ROLE {};", quoted(&parties.role)),
-    }
+    format!("SET LOCAL ROLE {};", quoted(&parties.role))
 }
 
-/// Ends them.
-pub(super) fn as_user(parties: &Parties) -> String {
-    match parties.role == parties.user {
-        true => String::new(),
-        false => "\nSET LOCAL ROLE NONE;".into(),
-    }
+/// Ends them: what follows is made by whoever has begun.
+pub(super) fn as_user() -> &'static str {
+    "\nSET LOCAL role TO DEFAULT;"
+}
+
+/// A block that fails with the remedy where whoever runs a printed script may not act as the role
+/// that serves.
+pub(super) fn refuse_unless_member(parties: &Parties) -> Step {
+    let role = &parties.role;
+    let name = literal(role);
+    let [missing, no_member] = [
+        format!("there is no role {0}: CREATE ROLE {0} LOGIN PASSWORD '…'", quoted(role)),
+        format!(
+            "whoever runs this may not make what the role {0} shall own: GRANT {0} TO that role, \
+             or run this as a superuser",
+            quoted(role)
+        ),
+    ]
+    .map(|words| literal(&words));
+    let block = format!(
+        "BEGIN IF NOT EXISTS (SELECT 1 FROM pg_catalog.pg_roles r WHERE r.rolname = {name}) THEN \
+         RAISE EXCEPTION USING MESSAGE = {missing}; ELSIF NOT \
+         pg_catalog.pg_has_role(current_user, {name}, 'MEMBER') THEN RAISE EXCEPTION USING MESSAGE \
+         = {no_member}; END IF; END"
+    );
+    let comment = format!("Everything in the schema belongs to the role {role}, which serves.");
+    Step::unsaid(comment, format!("DO {};", dollar_quoted(&block)))
 }
 
 /// The triggers on one table, or on a part of it.
@@ -253,9 +281,10 @@ fn record(plan: &Plan, parties: &Parties) -> Step {
             rows.join(", "),
             literal(&plan.id(&parties.schema)),
             plan.calls_functions,
-            as_user(parties)
+            as_user()
         ),
     )
+    .said_as("The record of the triggers.")
 }
 
 /// A text between dollar signs, which no name in it can end.

@@ -72,7 +72,8 @@ fn instant(at: &str, kind: Option<&TimeKind>) -> String {
         Some(TimeKind::Zone(zone)) => format!("({at} AT TIME ZONE '{zone}'::text)"),
         Some(TimeKind::Local | TimeKind::Date) => format!(
             "({} AT TIME ZONE coalesce((SELECT z.name FROM server_zone z JOIN facilities f ON \
-             z.name = lower(f.timezone) WHERE f.id = facility_key.facility_id), 'UTC'::text))",
+             z.name = (lower(f.timezone COLLATE pg_catalog.\"C\") COLLATE pg_catalog.\"default\") \
+             WHERE f.id = facility_key.facility_id), 'UTC'::text))",
             noon(at)
         ),
     }
