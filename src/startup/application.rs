@@ -90,10 +90,8 @@ impl Application {
         let reads = reads(&core, &coalescer, shared);
         let (ingest, lane) = core.ingest();
         let drain = core.drain();
-        let failed = |source| StartError::Store {
-            url: crate::config::redacted(&settings.database.url),
-            source,
-        };
+        let url = crate::config::redacted(&settings.database.url);
+        let failed = |source| StartError::Store { url: url.clone(), source };
         drain.take_snapshot().await.map_err(failed)?;
         lacks_no_triggers(&drain)?;
         let replica = match core.replica.take() {

@@ -124,8 +124,9 @@ pub struct AuditEntry {
     pub address: Option<String>,
 }
 
-/// Which changes of keys, accounts, denials and sessions a database has seen: their number, and marks
-/// of the last ones. Where a backup was restored, the number may be the same after other changes.
+/// Which changes of keys, accounts, denials and sessions a database has seen: their number, and
+/// marks of the last ones. Where a backup was restored, the number may be the same after other
+/// changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AccessVersion {
     /// Rises by one with each change.

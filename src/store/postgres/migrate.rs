@@ -153,8 +153,9 @@ async fn applied_versions(connection: &mut PgConnection, schema: &str) -> Result
     Err(StoreError::Migration(format!(
         "the tables in the schema {schema} belong to the role {owner}, and {role}, which serves, \
          may not read them: somebody has made them as {owner}. Serve as {owner}; or, as an \
-         owner of the database, run adopt remove, and then adopt install --role {role} (what adopt sql \
-         --role {role} prints makes them for {role} as well, whoever runs it); nothing was changed"
+         owner of the database, run adopt remove, and then adopt install --role {role} (what \
+         adopt sql --role {role} prints makes them for {role} as well, whoever runs it); \
+         nothing was changed"
     )))
 }
 

@@ -170,8 +170,8 @@ pub(super) async fn raised(
     raise(tx).await
 }
 
-/// Raises the access version. A version at which sessions are ended is theirs alone: servers look at
-/// nothing else then.
+/// Raises the access version. A version at which sessions are ended is theirs alone: servers look
+/// at nothing else then.
 async fn raise(tx: &mut sqlx::Transaction<'static, Sqlite>) -> Result<i64> {
     Ok(sqlx::query_scalar(sql!("raise_version")).fetch_one(&mut **tx).await?)
 }

@@ -127,8 +127,8 @@ async fn after_a_backup_was_restored_only_keys_that_it_has_count() {
     crate::restores::shell(
         &file,
         &format!(
-            ".restore '{}'\nUPDATE api_keys SET revoked_ms = 1, revoked_by = 'x' WHERE id = '{id}'; \
-             UPDATE fleet SET access_version = access_version + 1, \
+            ".restore '{}'\nUPDATE api_keys SET revoked_ms = 1, revoked_by = 'x' \
+             WHERE id = '{id}'; UPDATE fleet SET access_version = access_version + 1, \
              access_marks = lower(hex(randomblob(8))) || access_marks;",
             backup.display()
         ),

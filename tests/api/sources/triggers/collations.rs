@@ -9,9 +9,9 @@ use crate::{
     support::{Service, outside::Outside, postgres::fresh_database, wait_until},
 };
 
-/// Under a Turkish collation the capital of `i` is another letter, and the small one of `I`. A column
-/// whose collation is not deterministic is matched with no pattern. And the database has all names
-/// quoted.
+/// Under a Turkish collation the capital of `i` is another letter, and the small one of `I`. A
+/// column whose collation is not deterministic is matched with no pattern. And the database has
+/// all names quoted.
 #[tokio::test]
 async fn a_turkish_database_with_quoted_names_is_read_like_any_other() {
     let empty = fresh_database().await;
@@ -31,9 +31,9 @@ async fn a_turkish_database_with_quoted_names_is_read_like_any_other() {
         "ALTER DATABASE {turkish} SET quote_all_identifiers = on; CREATE COLLATION public.ci \
          (provider = icu, locale = 'und-u-ks-level2', deterministic = false); ALTER TABLE \
          public.movement ALTER product TYPE text COLLATE public.ci; ALTER TABLE public.hospital \
-         ALTER title TYPE text COLLATE public.ci; ALTER TABLE public.bag ADD ends timestamp; UPDATE \
-         public.bag SET ends = now() AT TIME ZONE 'Europe/Istanbul' + interval '1 hour'; TRUNCATE \
-         public.movement"
+         ALTER title TYPE text COLLATE public.ci; ALTER TABLE public.bag ADD ends timestamp; \
+         UPDATE public.bag SET ends = now() AT TIME ZONE 'Europe/Istanbul' + interval '1 hour'; \
+         TRUNCATE public.movement"
     ))
     .await;
     let mapping = MAPPING
@@ -52,10 +52,11 @@ async fn a_turkish_database_with_quoted_names_is_read_like_any_other() {
     assert_eq!(triggers(&service).await["state"], "up", "{}", triggers(&service).await);
     assert_eq!(now(&service, "1").await["total_stock"], 4);
     sql.run(
-        "INSERT INTO public.movement (kind, hospital_id, product, units, \"At\") SELECT 'delivery', \
-         1, product, units, now() AT TIME ZONE 'Europe/Istanbul' FROM (VALUES ('A positive', 1), \
-         ('o negative', 2), (E'AB\\u00a0rhesus positive', 4), ('B posıtıve', 8), ('rbc-op', 16)) AS \
-         v (product, units)",
+        "INSERT INTO public.movement (kind, hospital_id, product, units, \"At\") \
+         SELECT 'delivery', 1, product, units, now() AT TIME ZONE 'Europe/Istanbul' FROM \
+         (VALUES ('A positive', 1), \
+         ('o negative', 2), (E'AB\\u00a0rhesus positive', 4), ('B posıtıve', 8), ('rbc-op', 16)) \
+         AS v (product, units)",
     )
     .await;
     let path = today_of(&service, "1").await;

@@ -122,8 +122,8 @@ async fn what_sql_prints_makes_all_for_the_role_that_serves_whoever_runs_it() {
     let (owner, serves, mut sql, role) = of_two_roles().await;
     sql.run(format!(
         "CREATE SCHEMA facility_summary AUTHORIZATION {role}; GRANT USAGE ON SCHEMA public TO \
-         {role}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}; CREATE ROLE stranger_{role} \
-         LOGIN PASSWORD 'postgres'"
+         {role}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}; \
+         CREATE ROLE stranger_{role} LOGIN PASSWORD 'postgres'"
     ))
     .await;
     let printer = crate::support::Service::on(serves.database_url());
@@ -327,8 +327,8 @@ async fn a_copy_of_the_owners_schemas_has_no_broken_trigger() {
     sql.run("UPDATE public.bag SET state = 'issued'; TRUNCATE public.movement").await;
 }
 
-/// A dump of the whole database brings all of it into another server, and the triggers are looked at
-/// once more. Other tables have the ids there that the mapped ones had.
+/// A dump of the whole database brings all of it into another server, and the triggers are looked
+/// at once more. Other tables have the ids there that the mapped ones had.
 #[tokio::test]
 async fn a_restored_dump_of_everything_is_watched() {
     let (service, _sql) = watched(MAPPING).await;

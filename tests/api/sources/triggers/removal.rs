@@ -165,9 +165,9 @@ async fn removal_destroys_nothing_that_is_not_ours() {
     sql.run(
         "CREATE TABLE public.arch (note text) INHERITS (facility_summary.dashboard_daily_summary); \
          CREATE TABLE public.theirs_fk (id integer, fid uuid REFERENCES \
-         facility_summary.facilities); CREATE FUNCTION public.theirs_f() RETURNS bigint LANGUAGE sql \
-         BEGIN ATOMIC SELECT count(*) FROM facility_summary.facilities; END; CREATE TABLE \
-         public.theirs_def (id integer, f facility_summary.facilities); CREATE TABLE \
+         facility_summary.facilities); CREATE FUNCTION public.theirs_f() RETURNS bigint \
+         LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM facility_summary.facilities; END; \
+         CREATE TABLE public.theirs_def (id integer, f facility_summary.facilities); CREATE TABLE \
          public.theirs_bt (id integer, b facility_summary.blood_type); CREATE VIEW public.theirs_v \
          AS SELECT id FROM facility_summary.facilities",
     )
