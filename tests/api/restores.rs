@@ -121,14 +121,19 @@ pub fn sqlite(url: &str) -> &Path {
 
 /// Restores a backup as an administrator does, while the service runs.
 pub fn shell(file: &Path, command: &str) {
+    shell_all(file, &[command]);
+}
+
+/// These commands one right after the other.
+pub fn shell_all(file: &Path, commands: &[&str]) {
     let done = Command::new("sqlite3")
         .arg("-cmd")
         .arg(".timeout 20000")
         .arg(file)
-        .arg(command)
+        .args(commands)
         .output()
         .expect("sqlite3 can be run");
-    assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{commands:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
 #[tokio::test]

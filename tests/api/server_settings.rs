@@ -27,7 +27,7 @@ const HOSTILE: [(&str, &str, &str); 20] = [
     ("idle_session_timeout", "1ms", "0"),
     ("standard_conforming_strings", "off", "on"),
     ("quote_all_identifiers", "on", "off"),
-    ("extra_float_digits", "0", "1"),
+    ("extra_float_digits", "0", "2"),
     ("bytea_output", "escape", "hex"),
     ("xmlbinary", "hex", "base64"),
     ("array_nulls", "off", "on"),

@@ -23,6 +23,19 @@ export interface components {
              */
             sign_in?: "off";
         };
+        /** @description Facilities without figures, since an expression of the mapping fails on a row of their day. */
+        CannotBeCounted: {
+            /**
+             * @description How many. `below` and `above` leave them out of the list and count them here, as their
+             *     figures are not known.
+             */
+            facilities: number;
+            /**
+             * @description Where they are named, with the list of the mapping and what the server says.
+             * @example source_days in /health/ready
+             */
+            see: string;
+        };
         /** @description The service stops, or the connection has reached its age: come back after a time. The end follows. */
         Draining: {
             /** @constant */
@@ -117,6 +130,8 @@ export interface components {
              * @description Null: that cannot be proven now.
              */
             exact_as_of: string | null;
+            /** @description Those that are left out of that. */
+            cannot_be_counted?: components["schemas"]["CannotBeCounted"];
             /**
              * Format: date-time
              * @description The latest that the database's clock can have shown when the message was made.
@@ -166,6 +181,11 @@ export interface components {
              * @description The figures are exact as of this, or later.
              */
             as_of: string | null;
+            /**
+             * @description The figures stay as they were then, as a row of them cannot be counted.
+             * @constant
+             */
+            cannot_be_counted?: true;
         };
         /**
          * @description The summary of a facility and local day, as answers show it. The same (facility, date, version)
@@ -176,6 +196,8 @@ export interface components {
             by_blood_type?: {
                 [key: string]: components["schemas"]["Figures"];
             };
+            /** @description Only there, and true, where the figures are null because an expression of the mapping fails on a row of the day: `totals.cannot_be_counted` says where that is named. */
+            cannot_be_counted?: boolean;
             /**
              * Format: date
              * @description `YYYY-MM-DD`, in the facility's own zone.
@@ -346,7 +368,7 @@ export interface components {
              * @description Why it is not resumed, and everything is sent again.
              * @enum {unknown}
              */
-            reason?: "unknown" | "epoch" | "behind" | "trimmed" | null;
+            reason?: "unknown" | "epoch" | "behind" | "trimmed" | "facilities" | null;
         };
         /** @description The newest states of facilities, for those that follow all. */
         SummariesMessage: {
@@ -412,6 +434,11 @@ export interface components {
              * @description The figures are exact as of this, or later.
              */
             as_of: string | null;
+            /**
+             * @description The figures stay as they were then, as a row of them cannot be counted.
+             * @constant
+             */
+            cannot_be_counted?: true;
         };
         /** @description Sums over facilities. */
         Totals: {
@@ -419,7 +446,9 @@ export interface components {
             by_blood_type?: {
                 [key: string]: components["schemas"]["Figures"];
             };
-            /** @description How many facilities the sums are of. */
+            /** @description The facilities whose figures are missing in the sums; left out where there are none. */
+            cannot_be_counted?: components["schemas"]["CannotBeCounted"];
+            /** @description How many facilities there are, those that cannot be counted included. */
             facilities: number;
             /**
              * Format: int64

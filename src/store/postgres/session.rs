@@ -28,7 +28,7 @@
 //! - `quote_all_identifiers`: the names of mapped tables, and the definitions of our triggers,
 //!   would be other texts than those that are stored. Set.
 //! - `extra_float_digits`, `bytea_output`, `xmlbinary`: a key of a facility, a name or a type of
-//!   blood would be another text, if its column has such a type. Set.
+//!   blood would be another text, if its column has such a type. Set; the first by the driver.
 //! - `array_nulls`, `transform_null_equals`: `'{NULL}'` and `= NULL` in a mapping would mean
 //!   something else. Set.
 //! - `plan_cache_mode`, `jit`: statements would be slower; the figures would be the same. Set.
@@ -65,7 +65,7 @@ use sqlx::{
 pub const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
 /// Start options of every connection, spelled as the server prints them.
-const SETTINGS: [(&str, &str); 17] = [
+const SETTINGS: [(&str, &str); 16] = [
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "off"),
     ("default_transaction_deferrable", "off"),
@@ -76,7 +76,6 @@ const SETTINGS: [(&str, &str); 17] = [
     ("IntervalStyle", "postgres"),
     ("standard_conforming_strings", "on"),
     ("quote_all_identifiers", "off"),
-    ("extra_float_digits", "1"),
     ("bytea_output", "hex"),
     ("xmlbinary", "base64"),
     ("array_nulls", "on"),

@@ -124,15 +124,13 @@ async fn after_a_backup_was_restored_only_keys_that_it_has_count() {
     }
     // Both within one look of the service.
     let id = revoked.split('_').nth(1).unwrap();
-    crate::restores::shell(
-        &file,
-        &format!(
-            ".restore '{}'\nUPDATE api_keys SET revoked_ms = 1, revoked_by = 'x' \
-             WHERE id = '{id}'; UPDATE fleet SET access_version = access_version + 1, \
-             access_marks = lower(hex(randomblob(8))) || access_marks;",
-            backup.display()
-        ),
+    let restore = format!(".restore '{}'", backup.display());
+    let revoke = format!(
+        "UPDATE api_keys SET revoked_ms = 1, revoked_by = 'x' WHERE id = '{id}'; UPDATE fleet SET \
+         access_version = access_version + 1, \
+         access_marks = lower(hex(randomblob(8))) || access_marks;"
     );
+    crate::restores::shell_all(&file, &[&restore, &revoke]);
     for key in [&revoked, &lost] {
         wait_until("it has ended", async || get_as(&service, key, "/v1/facilities").await.0 == 401)
             .await;

@@ -132,7 +132,7 @@ async fn what_sql_prints_makes_all_for_the_role_that_serves_whoever_runs_it() {
     let (_, address) = owner.database_url().split_once('@').expect("a user");
     let stranger = format!("postgres://stranger_{role}:postgres@{address}");
     let said = run_by_psql(&stranger, &script).expect_err("it is no member");
-    let remedy = format!("may not make what the role {role} shall own: GRANT {role} TO");
+    let remedy = format!("may not make what the role \"{role}\" shall own: GRANT \"{role}\" TO");
     assert!(said.contains(&remedy), "{said}");
     psql(owner.database_url(), &script);
     for (catalogue, owned_by) in [("pg_class", "rel"), ("pg_proc", "pro")] {
@@ -150,7 +150,7 @@ async fn what_sql_prints_makes_all_for_the_role_that_serves_whoever_runs_it() {
     for (launch, command) in [(&printer, &["migrate"][..]), (&owner, &["adopt", "install"])] {
         let exited = run(launch, command).await;
         assert_eq!(exited.code, Some(1), "{}", exited.output);
-        for words in ["belong to the role postgres", "adopt remove", "nothing was changed"] {
+        for words in ["belong to the role \"postgres\"", "adopt remove", "nothing was changed"] {
             assert!(exited.output.contains(words), "{words:?} is not in: {}", exited.output);
         }
     }
