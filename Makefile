@@ -4,8 +4,10 @@
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-# The tests wait for the service far more than they compute: eight at a time take half as long as two.
+# The tests wait for the service far more than they compute: eight at a time take half as long as two. The scenarios of the fleet run
+# one at a time; a second one gets its servers ready meanwhile.
 export RUST_TEST_THREADS ?= 8
+FLEET_TESTS = RUST_TEST_THREADS=2 cargo test --locked --test fleet
 
 # Optimized: a schedule takes a fifth of the time so.
 SIMULATION = cargo test --locked --config profile.dev.package.facility-summary.opt-level=1 --test simulation -- --nocapture
@@ -19,7 +21,8 @@ demo-adopt: ## the database of a hospital, for docs/adopt.md; runs until Ctrl-C,
 
 test: ## install what the tests need, run them all, hold the service to its OpenAPI document and to HTTP, and the client for browsers to both
 	tests/install-deps.sh
-	cargo test --workspace --locked
+	cargo test --workspace --locked --lib --bins --test structure --test api --test adopt
+	$(FLEET_TESTS)
 	SCHEDULES=$(or $(SCHEDULES),30000) $(SIMULATION)
 	tests/schemathesis/run.sh
 	tests/schemathesis/roles.sh
@@ -32,12 +35,12 @@ test-web: ## of those, only the client for browsers: its parts, the whole agains
 
 test-fleet: ## of those, only the fleet under faults: minutes; FLEET=name runs the scenarios whose names have it
 	tests/install-deps.sh
-	cargo test --locked --test fleet -- --nocapture $(FLEET)
+	$(FLEET_TESTS) -- --nocapture $(FLEET)
 
 test-fleet-random: ## not part of those: a fleet whose directory moves, in random rounds for MINUTES (10), from SEED on, of a KIND (all zones removals banks lists figures), with FACILITIES
 	tests/install-deps.sh
 	MINUTES=$(MINUTES) SEED=$(SEED) KIND=$(KIND) FACILITIES=$(FACILITIES) SECONDS=$(SECONDS) FAULTS=$(FAULTS) \
-	    cargo test --locked --test fleet -- --ignored --nocapture random_rounds
+	    $(FLEET_TESTS) -- --ignored --nocapture random_rounds
 
 test-adopt: ## of those, only the service beside other owners' databases, whose programs write for SECONDS (600); SCHEMA=name of those in tests/adopt, or by_triggers, by_rebuild
 	tests/install-deps.sh
