@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-sections=(reads tails flood cold lists day_of_all refresh access rebuild lookup events triggers stampede redis replicas outage start memory live)
+sections=(reads tails flood cold lists day_of_all refresh access rebuild mapped lookup events triggers stampede redis replicas outage start memory live)
 for section in "$@"; do
     [[ " ${sections[*]} " == *" $section "* ]] || { echo "bench.sh: $section is not a section; there are: ${sections[*]}" >&2; exit 2; }
 done
