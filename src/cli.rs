@@ -175,6 +175,10 @@ impl Command {
 /// Reads the command line and carries it out.
 pub async fn run() -> ExitCode {
     let cli = Cli::parse();
+    // A command ends when nobody reads on, as in `adopt sql | head`. A server never does.
+    if !matches!(cli.command, Command::Serve { .. }) {
+        sigpipe::reset();
+    }
     // A client of a service somewhere else: the settings here are not its business.
     if let Command::Watch(args) = cli.command {
         return watch::run(args).await;

@@ -189,3 +189,13 @@ async fn the_document_is_printed_without_a_database() {
         serde_json::from_str(&exited.output).expect("nothing but JSON is printed");
     assert!(document["openapi"].is_string());
 }
+
+#[test]
+fn a_command_whose_output_nobody_reads_on_ends_without_a_word() {
+    // What it prints is more than a pipe holds.
+    let script = "\"$0\" openapi | head --bytes=1";
+    let binary = env!("CARGO_BIN_EXE_facility-summary");
+    let ended = std::process::Command::new("sh").args(["-c", script, binary]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&ended.stdout), "{");
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+}
