@@ -165,6 +165,15 @@ impl Edge {
         self.limits.as_ref().map(admit).transpose()
     }
 
+    /// Waits before a refusal for a budget that is used up is sent.
+    pub async fn pause(&self, refusal: &Problem) {
+        if let Some(limits) = &self.limits
+            && refusal.status() == StatusCode::TOO_MANY_REQUESTS
+        {
+            limits.pause().await;
+        }
+    }
+
     /// Takes the bytes of events.
     ///
     /// # Errors

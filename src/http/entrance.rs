@@ -118,7 +118,13 @@ pub async fn enter(
         Some(guard) => admit(&guard, &edge, rule, &request).await,
         None => admit_without_sign_in(&edge, rule, &request),
     };
-    let Admitted { who, under_way: _under_way } = admitted?;
+    let Admitted { who, under_way: _under_way } = match admitted {
+        Ok(admitted) => admitted,
+        Err(refusal) => {
+            edge.pause(&refusal).await;
+            return Err(refusal.into());
+        }
+    };
     let Some(who) = who else { return next.call(request).await };
     request.extensions_mut().insert(who);
     let mut response = next.call(request).await?;

@@ -9,6 +9,7 @@ use actix_web::{
     HttpMessage, HttpRequest,
     http::header::{HeaderMap, HeaderName, HeaderValue},
 };
+use tokio::sync::Semaphore;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::problem::Problem;
@@ -23,6 +24,13 @@ use clients::{Client, Clients};
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
+/// How long a refusal waits. A client that sends the next request after the answer takes next to
+/// nothing of the processor then.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The most refusals that wait at a time: as many as one address has connections. Others are sent
+/// at once, so that refused requests hold no more connections than that.
+const MOST_PAUSES: usize = 1_000;
+
 /// The budgets of all clients.
 pub struct Limits {
     settings: LimitSettings,
@@ -30,6 +38,7 @@ pub struct Limits {
     principals: Clients<u128>,
     addresses: Clients<Network>,
     seed: u64,
+    pauses: Semaphore,
     metrics: Arc<Metrics>,
 }
 
@@ -68,6 +77,7 @@ impl Limits {
                 principals: Clients::new(settings),
                 addresses: Clients::new(settings),
                 seed: rand::random(),
+                pauses: Semaphore::new(MOST_PAUSES),
                 settings: settings.clone(),
                 metrics: metrics.clone(),
             },
@@ -112,6 +122,13 @@ impl Limits {
         let client = self.client(payer);
         client.take_request().map_err(|wait| self.too_many(payer, wait))?;
         self.begin(client, payer)
+    }
+
+    /// Waits before a refusal is sent.
+    pub async fn pause(&self) {
+        if let Ok(_place) = self.pauses.try_acquire() {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     fn too_many(&self, payer: Payer<'_>, wait: Duration) -> Problem {

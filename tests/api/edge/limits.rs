@@ -41,8 +41,10 @@ async fn an_address_that_asks_too_often_is_refused_and_told_when_to_come_back() 
     assert_eq!((header(&first, "ratelimit"), header(&first, "ratelimit-policy")), (None, None));
     let (mut left, mut answered) = (Vec::new(), 1);
     let refused = loop {
+        let began = Instant::now();
         let response = ask().send().await.unwrap();
         if response.status() == 429 {
+            assert!(began.elapsed() >= Duration::from_millis(100), "the next one comes at once");
             break response;
         }
         assert_eq!(response.status(), 200);
