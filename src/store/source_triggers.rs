@@ -48,7 +48,8 @@ pub struct TriggerOff {
     pub trigger: String,
     /// `missing`, `disabled`, `enabled_otherwise` (it fires for other writers than it should), or
     /// `altered` (it, or its function, is not the one that we made). For all triggers of a table
-    /// that triggers cannot watch as a whole: `is_no_ordinary_table` or `has_inheriting_tables`.
+    /// that triggers cannot watch as a whole: `is_no_ordinary_table`, `is_a_foreign_table` or
+    /// `has_inheriting_tables`.
     pub why: String,
 }
 

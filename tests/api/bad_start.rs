@@ -172,6 +172,9 @@ async fn a_database_that_is_not_utf_8_is_refused_before_anything_is_created() {
                 );
             }
         }
+        let draft = launch.run(&["adopt", "init"]).await;
+        assert_eq!(draft.code, Some(1), "{}", draft.output);
+        assert!(draft.output.contains(encoding) && draft.output.contains("UTF8 only"));
         let mut there = Outside::connect(launch.database_url()).await;
         assert_eq!(
             there

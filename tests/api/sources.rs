@@ -5,6 +5,7 @@ mod check;
 mod facilities;
 mod figures;
 mod fractions;
+mod locks;
 mod odd;
 mod odd_figures;
 mod own_types;

@@ -27,6 +27,8 @@ pub struct Unwatched {
 
 /// A trigger fires for other writers than it should.
 const ENABLED_OTHERWISE: &str = "enabled_otherwise";
+/// A foreign table has become a part of a table that our triggers watch.
+const FOREIGN: &str = "is_a_foreign_table";
 /// Triggers on mapped tables are asked for, and there are none.
 const NOT_INSTALLED: &str = "not_installed";
 /// The triggers on mapped tables were made for another mapping.
@@ -64,7 +66,13 @@ impl Unwatched {
             remedy += "; ALTER TABLE … ENABLE TRIGGER ALL leaves triggers so, of which each row \
                        that is written costs the writer more until then";
         }
-        if triggers.off.iter().any(is_of_the_table) {
+        if triggers.off.iter().any(|off| off.why == FOREIGN) {
+            remedy += "; Postgres fails each statement that writes to such a part through the \
+                       table above it while that has our triggers (cannot collect transition \
+                       tuples from child foreign tables): detach the part, or stop the service, \
+                       run facility-summary adopt remove, and go on with notice = \"rebuild\"";
+        }
+        if triggers.off.iter().any(|off| is_of_the_table(off) && off.why != FOREIGN) {
             remedy += "; what is written to parts of such a table passes our triggers by: it has \
                        to be an ordinary one, without tables that inherit from it";
         }
@@ -78,7 +86,7 @@ impl Unwatched {
 
 /// Whether the table itself cannot be watched, whatever its triggers are.
 fn is_of_the_table(off: &TriggerOff) -> bool {
-    matches!(off.why.as_str(), "is_no_ordinary_table" | "has_inheriting_tables")
+    matches!(off.why.as_str(), FOREIGN | "is_no_ordinary_table" | "has_inheriting_tables")
 }
 
 /// Whether the triggers themselves leave no marks. Otherwise they do, for another mapping than this

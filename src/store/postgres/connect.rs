@@ -57,6 +57,7 @@ pub(super) fn options(settings: &DatabaseSettings, url: &str) -> Result<PgConnec
 pub(super) async fn connect(
     settings: &DatabaseSettings,
     home: &Arc<Home>,
+    is_mapped: bool,
 ) -> Result<(PrimaryPool, Vec<String>)> {
     let options = options(settings, &settings.url)?;
     let acquire_timeout = Duration::from_millis(settings.acquire_timeout_ms);
@@ -73,7 +74,7 @@ pub(super) async fn connect(
     // never was the primary.
     let pool = limits(settings)
         .acquire_timeout(acquire_timeout)
-        .after_connect(settle(home, true))
+        .after_connect(settle(home, true, is_mapped))
         .before_acquire(move |connection, meta| {
             let outlived = meta.age > regained.borrow().elapsed().min(settled.age());
             Box::pin(async move {
@@ -93,11 +94,13 @@ pub(super) async fn connect(
     check_server(&pool, settings).await?;
     // An index on a large table may take any time.
     let mut connection = pool.driver().acquire().await?;
-    sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
+    sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0")
+        .execute(&mut *connection)
+        .await?;
     let schema = home.schema(&mut connection).await?;
     let migrated = migrate(&mut connection, &schema).await;
     home.warn_of_other_creators(&mut connection).await?;
-    // Closed, not given back, because it has another time-out than the other connections.
+    // Closed, not given back, because it has other time-outs than the other connections.
     connection.close().await?;
     let lacking = migrated?;
     pool.fill().await;
@@ -116,7 +119,7 @@ pub(super) fn lazy(
         .options([("statement_timeout", statement_timeout.as_millis().to_string())]);
     let pool = limits(settings)
         .acquire_timeout(timeout)
-        .after_connect(settle(home, false))
+        .after_connect(settle(home, false, false))
         // A reader may go away before the answer arrives. The driver would wait for that answer
         // without limit.
         .after_release(move |connection, _| {
@@ -128,21 +131,25 @@ pub(super) fn lazy(
     Ok(pool.connect_lazy_with(options))
 }
 
-/// Prepares each session of a pool. A pool of the primary refuses every other server.
+/// Prepares each session of a pool. A pool of the primary refuses every other server. `is_mapped`:
+/// its statements read tables of an owner.
 fn settle(
     home: &Arc<Home>,
     of_primary: bool,
+    is_mapped: bool,
 ) -> impl Fn(&mut PgConnection, PoolConnectionMetadata) -> BoxFuture<'_, sqlx::Result<()>> + use<> {
     let home = home.clone();
     move |connection, _| {
         let home = home.clone();
         Box::pin(async move {
-            if home.settle(connection).await? || !of_primary {
-                Ok(())
-            } else {
+            if !home.settle(connection).await? && of_primary {
                 // The driver's pool takes no other type of error from here.
-                Err(sqlx::Error::Configuration(IS_A_STANDBY.into()))
+                return Err(sqlx::Error::Configuration(IS_A_STANDBY.into()));
             }
+            if is_mapped {
+                sqlx::raw_sql(session::WAIT_LITTLE).execute(connection).await?;
+            }
+            Ok(())
         })
     }
 }

@@ -33,7 +33,7 @@ mod written_rows;
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -96,11 +96,21 @@ impl PostgresStore {
     ) -> Result<Self> {
         let home = Arc::new(Home::new(settings));
         let read_pool = ReadPool::new(settings, &home)?;
-        let (pool, mut limits) = connect::connect(settings, &home).await?;
+        let (pool, mut limits) = connect::connect(settings, &home, sources.is_some()).await?;
         let mut connection = pool.driver().acquire().await?;
         let lock_class = home.lock_class(&mut connection).await?;
         let schema = home.schema(&mut connection).await?;
-        let mapping = Mapping::prepare(&mut connection, sources, &schema, lock_class).await?;
+        let began = Instant::now();
+        let patience = Duration::from_millis(settings.statement_timeout_ms);
+        let mapping = loop {
+            match Mapping::prepare(&mut connection, sources, &schema, lock_class).await {
+                // The owner changes a table just now.
+                Err(StoreError::Locked(_)) if began.elapsed() < patience => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                prepared => break prepared?,
+            }
+        };
         if let Some(sources) = sources {
             limits.extend(sources::limits(&mut connection, sources).await?);
         }

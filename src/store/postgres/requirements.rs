@@ -55,13 +55,7 @@ pub(super) async fn check_server(pool: &PrimaryPool, settings: &DatabaseSettings
 /// store some names, and `SQL_ASCII` takes any bytes from other programs, which may then be
 /// unreadable. A database that is in use already is not refused.
 pub(super) async fn check_encoding(connection: &mut PgConnection, is_in_use: bool) -> Result<()> {
-    let (encoding, database): (String, String) =
-        sqlx::query_as("SELECT current_setting('server_encoding'), current_database()::text")
-            .fetch_one(&mut *connection)
-            .await?;
-    if encoding == "UTF8" {
-        return Ok(());
-    }
+    let Some((encoding, database)) = other_encoding(connection).await? else { return Ok(()) };
     let advice = "create one with CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0 (and \
                   LOCALE 'C.UTF-8', where the server's own locale does not go with it)";
     if is_in_use {
@@ -77,6 +71,25 @@ pub(super) async fn check_encoding(connection: &mut PgConnection, is_in_use: boo
         "the database {database:?} is encoded in {encoding}, and UTF8 is needed; {advice}; \
          nothing was changed"
     )))
+}
+
+/// The same for tables of an owner, before anything is said of them or made beside them.
+pub(super) async fn check_mapped_encoding(connection: &mut PgConnection) -> Result<()> {
+    let Some((encoding, database)) = other_encoding(connection).await? else { return Ok(()) };
+    Err(StoreError::Migration(format!(
+        "the database {database:?} is encoded in {encoding}, and the service can stand beside \
+         tables in UTF8 only: not every name and notation has a place in {encoding}; nothing was \
+         changed"
+    )))
+}
+
+/// The encoding and the name of the database, where it is not UTF8.
+async fn other_encoding(connection: &mut PgConnection) -> Result<Option<(String, String)>> {
+    let (encoding, database): (String, String) =
+        sqlx::query_as("SELECT current_setting('server_encoding'), current_database()::text")
+            .fetch_one(&mut *connection)
+            .await?;
+    Ok((encoding != "UTF8").then_some((encoding, database)))
 }
 
 /// The columns of the source tables that events read and write. A column's type is checked when

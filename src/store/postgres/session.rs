@@ -17,7 +17,8 @@
 //! - `row_security`: with `on`, a policy would hide source rows from the sums without an error.
 //!   Set, so that a hidden row is an error; checked when the service starts.
 //! - `lock_timeout`, `transaction_timeout` (17): statements would end before their time. Set; each
-//!   BEGIN sets its own lock time-out.
+//!   BEGIN sets its own lock time-out. With a mapping, no statement waits for a lock for long
+//!   ([`WAIT_LITTLE`]).
 //! - `statement_timeout`, `idle_in_transaction_session_timeout`: statements would end early, or
 //!   never. Set, from the settings `database.*_timeout_ms`.
 //! - `idle_session_timeout`: the server would close connections that are kept open, and with one of
@@ -113,6 +114,24 @@ pub(super) fn settle_statement(path: &str) -> String {
     SETTLE.replace("$1", &format!("E'{}'", path.replace('\\', "\\\\").replace('\'', "''")))
 }
 
+/// Has a session wait for a lock for a part of the time after which the server looks whether a
+/// statement that waits is in a deadlock (`deadlock_timeout`, a second by default), and for 0.4 s
+/// at most. A statement of ours may hold a lock on one of the owner's tables while it waits for
+/// another one, which the owner's transaction holds. Were it to wait for long, the server would
+/// cancel the owner's next statement, which has begun to wait later.
+pub(super) const WAIT_LITTLE: &str = "
+    SELECT pg_catalog.set_config('lock_timeout', least(400::bigint, greatest(1::bigint,
+        floor(extract(epoch FROM current_setting('deadlock_timeout')::interval) * 400.0)::bigint
+    ))::text, false)";
+
+/// The same bound for a transaction that derives figures: twice `deadlock_timeout`, in
+/// milliseconds. It waits for its first locks on the owner's tables only. So, in a deadlock with a
+/// statement of the owner, it is the one that is cancelled, or its wait has ended before the server
+/// looks.
+pub(super) const MOST_WAIT_MS: &str = "
+    SELECT floor(extract(epoch FROM current_setting('deadlock_timeout')::interval)
+                 * 2000.0)::bigint";
+
 /// Applies [`SETTLE`] to a newly opened session. Returns whether the server is the primary. One
 /// round trip.
 ///
@@ -142,7 +161,8 @@ pub async fn dropped(connection: &mut PgConnection) -> sqlx::Result<Vec<&'static
     .bind(names)
     .fetch_all(connection)
     .await?;
-    let pairs = SETTINGS.iter().zip(values);
+    // With a mapping, a session waits less long for locks.
+    let pairs = SETTINGS.iter().zip(values).filter(|((name, _), _)| *name != "lock_timeout");
     Ok(pairs
         .filter(|((_, want), have)| have.as_deref() != Some(*want))
         .map(|((name, _), _)| *name)

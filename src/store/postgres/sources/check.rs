@@ -17,6 +17,8 @@ use crate::{
         postgres::{
             connect,
             home::{Home, quoted},
+            requirements,
+            session::WAIT_LITTLE,
         },
     },
 };
@@ -135,6 +137,8 @@ pub async fn check(settings: &DatabaseSettings, sources: &SourcesSettings) -> Re
     sqlx::raw_sql("SET statement_timeout = 0; SET search_path = pg_catalog, pg_temp")
         .execute(&mut connection)
         .await?;
+    sqlx::raw_sql(WAIT_LITTLE).execute(&mut connection).await?;
+    requirements::check_mapped_encoding(&mut connection).await?;
     let schema = Home::new(settings).schema(&mut connection).await?;
     let publications = notice::publications(&mut connection, &schema).await?;
     let zones = match zones::differing(&mut connection, sources).await {

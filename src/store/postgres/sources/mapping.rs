@@ -1,6 +1,9 @@
 //! A mapping on the database that it maps: whether it fits this installation.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr};
 use uuid::Uuid;
@@ -21,8 +24,12 @@ use crate::{
         Result, SourceChange, StoreError,
         access::AuditNote,
         postgres::{
-            access, connect, home::Home, pool::PrimaryPool, server_registry::SnapshotAnswer,
-            session::BEGIN, triggers,
+            access, connect,
+            home::Home,
+            pool::PrimaryPool,
+            server_registry::SnapshotAnswer,
+            session::{BEGIN, MOST_WAIT_MS},
+            triggers,
         },
         said,
     },
@@ -43,6 +50,8 @@ pub(in crate::store::postgres) struct Mapping {
     pub left: Mutex<Vec<String>>,
     /// Whether this mapping counts, or that of another server.
     pub latest: Latest,
+    /// The most time that a transaction which reads the owner's tables waits for a lock.
+    pub most_lock_wait: Duration,
 }
 
 impl Mapping {
@@ -97,6 +106,7 @@ impl Mapping {
             .fetch_one(&mut *connection)
             .await?;
         let noticing = Noticing::of(connection, sources, schema).await?;
+        let most_ms: i64 = sqlx::query_scalar(MOST_WAIT_MS).fetch_one(&mut *connection).await?;
         Ok(Some(Mapping {
             facilities: sources.facilities.clone(),
             namespace,
@@ -104,6 +114,7 @@ impl Mapping {
             noticing,
             left: Mutex::default(),
             latest: Latest::new(hash_of(sources), lock_class),
+            most_lock_wait: Duration::from_millis(u64::try_from(most_ms).unwrap_or(0)),
         }))
     }
 
@@ -276,6 +287,9 @@ async fn note_mapping(
     let facilities = place_of(&sources.facilities);
     let mapping = hash_of(sources);
     let mut tx = connection.begin_with(BEGIN).await?;
+    // It waits for the transactions of servers with another mapping, and holds no lock of the
+    // owner's tables meanwhile.
+    sqlx::raw_sql("SET LOCAL lock_timeout = 0").execute(&mut *tx).await?;
     if !is_noted(&mut tx, sources).await? {
         sqlx::raw_sql(AssertSqlSafe(latest::take_over(lock_class))).execute(&mut *tx).await?;
     }

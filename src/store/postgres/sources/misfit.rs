@@ -5,16 +5,20 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgDatabaseError};
 
 use crate::{
     config::sources::{SourcesSettings, TimeKind},
-    store::{StoreError, said},
+    store::{Cause, StoreError, said},
 };
 
-/// The error that a list does not fit the database.
+/// The error that a list does not fit the database; or that its tables are locked, so that nobody
+/// knows.
 pub(super) async fn error(
     connection: &mut PgConnection,
     sources: &SourcesSettings,
     list: &str,
     error: &sqlx::Error,
 ) -> StoreError {
+    if error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("55P03")) {
+        return StoreError::Locked(Cause::found(format!("{list}: {}", said(error))));
+    }
     let words = words(connection, sources, list, error).await;
     StoreError::Mapping(format!("{list} does not fit the database: {words}"))
 }

@@ -42,6 +42,8 @@ pub(in crate::store::postgres) async fn check(
     day: &(dyn Fn(Uuid, Date) -> Option<DayKey> + Sync),
 ) -> Result<CheckReport> {
     let mut tx = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    // It keeps the locks of all its queries, so it waits for none.
+    sqlx::raw_sql("SET LOCAL lock_timeout = '50ms'").execute(&mut *tx).await?;
     let mut report = CheckReport::default();
     let kept = keys::kept(&mut tx).await?;
     for (nth, query) in queries.iter().enumerate() {

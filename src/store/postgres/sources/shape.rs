@@ -256,7 +256,10 @@ fn of_column(before: &Column, now: &[Column]) -> Vec<SourceChange> {
         )));
     }
     if before.may_be_read && !found.may_be_read {
-        changes.extend(breaks(format!("{table_name}.{name} may not be read any more")));
+        changes.extend(breaks(format!(
+            "{table_name}.{name} may not be read any more (GRANT SELECT to the service's role, or \
+             adopt install, gives the right back)"
+        )));
     }
     let texts = of_type(before, found).into_iter();
     changes.extend(texts.map(|text| SourceChange { text, breaks: false }));

@@ -42,7 +42,8 @@ fn each_change_is_named() {
     );
     assert_eq!(
         with(&|now| now.may_be_read = now.number != 4),
-        ["true public.bag.expiry may not be read any more"]
+        ["true public.bag.expiry may not be read any more (GRANT SELECT to the service's role, \
+          or adopt install, gives the right back)"]
     );
     assert_eq!(
         texts(&before, &[column(7, 1, "id"), column(7, 5, "expiry")]),

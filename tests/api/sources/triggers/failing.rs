@@ -3,10 +3,12 @@
 
 mod replicas;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{adopt, beside, is_noticed, only_marks};
 use crate::{
+    access::{key_of, signed_in},
     live::client::Events,
     sources::{mapped, run, today_of},
     steps::{Scrape, age, batch, get, read},
@@ -281,6 +283,40 @@ async fn live_clients_are_told_which_facility_cannot_be_counted() {
     totals_with(&mut totals, |told| *told == first).await;
     loop {
         if alone.until("heartbeat").await.data.get("cannot_be_counted").is_none() {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_sees_others_only_is_not_told_of_a_facility_that_cannot_be_counted() {
+    let (launch, mut sql) = mapped(MAPPING).await;
+    sql.run(TABLES).await;
+    adopt(&launch, &["install"]).await;
+    // One worker has both clients.
+    let launch = only_marks(launch)
+        .env("FACILITY_SUMMARY__LIVE__HEARTBEAT_SECONDS", 1)
+        .env("FACILITY_SUMMARY__SERVER__WORKERS", 1);
+    let service = signed_in(launch).await;
+    is_noticed(&service).await;
+    let two = id_of(&service, "2").await.parse().expect("an id");
+    let follows = async |key: String| {
+        let path = "/v1/stream?subject=all";
+        Events::of(service.request_as(Some(&key), Method::GET, path).send().await.expect("it is"))
+    };
+    let mut wide = follows(key_of(&service, "viewer", &[]).await).await;
+    let mut narrow = follows(key_of(&service, "viewer", &[two]).await).await;
+    sql.run("UPDATE public.unit SET packs = 0 WHERE id = 1").await;
+    let told = loop {
+        let told = wide.until("heartbeat").await.data;
+        if told["cannot_be_counted"] == uncounted(1) {
+            break told["now"].as_str().expect("an instant").to_owned();
+        }
+    };
+    loop {
+        let beat = narrow.until("heartbeat").await.data;
+        assert_eq!(beat.get("cannot_be_counted"), None, "{beat}");
+        if beat["now"].as_str().expect("an instant") > told.as_str() {
             break;
         }
     }

@@ -3,7 +3,7 @@
 
 use std::process::{Command, Output};
 
-use super::{adopt, is_noticed, only_marks, partitions::PARTITIONS};
+use super::{adopt, is_noticed, only_marks, partitions::PARTITIONS, triggers};
 use crate::{
     sources::{MAPPING, run, sources_of, triggers::install::of_two_roles},
     steps::get,
@@ -122,6 +122,35 @@ async fn a_partition_on_another_server_is_named_before_anything_is_made() {
     assert!(installed.output.contains(said), "{}", installed.output);
     let made = "SELECT count(*) FROM pg_namespace WHERE nspname = 'facility_summary'";
     assert_eq!(sql.number(made).await, 0);
+}
+
+/// Postgres itself then fails the owner's statements, which no function can catch: so it is said
+/// how to end that.
+#[tokio::test]
+async fn a_foreign_table_that_becomes_a_part_later_is_named_with_what_it_breaks() {
+    let (superuser, serves, mut sql, role, _) = of_an_owner().await;
+    adopt(&superuser, &["install", "--role", &role]).await;
+    let service = only_marks(serves).start().await;
+    is_noticed(&service).await;
+    // No other session sees what is in this one.
+    sql.run("CREATE TEMP TABLE mine () INHERITS (public.bag)").await;
+    sql.run(
+        "CREATE EXTENSION postgres_fdw; CREATE SERVER away FOREIGN DATA WRAPPER postgres_fdw; \
+         CREATE FOREIGN TABLE public.movement_away PARTITION OF public.movement FOR VALUES FROM \
+         ('2090-01-01') TO (MAXVALUE) SERVER away",
+    )
+    .await;
+    wait_until("readiness names it", async || {
+        let off = triggers(&service).await;
+        let remedy = off["remedy"].as_str().unwrap_or_default().to_owned();
+        assert!(!remedy.contains("mine"), "{remedy}");
+        off["last_error"] == "unsuitable_table"
+            && remedy.contains("movement_away is a foreign table")
+            && remedy.contains("detach the part")
+    })
+    .await;
+    sql.run("ALTER TABLE public.movement DETACH PARTITION public.movement_away").await;
+    is_noticed(&service).await;
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ use crate::{
     config::DatabaseSettings,
     store::{
         Result,
-        postgres::{connect, home::DEFAULT},
+        postgres::{connect, home::DEFAULT, requirements, session::WAIT_LITTLE},
     },
 };
 
@@ -50,6 +50,8 @@ pub async fn draft(settings: &DatabaseSettings, timezone: Option<&str>) -> Resul
     )
     .execute(&mut connection)
     .await?;
+    sqlx::raw_sql(WAIT_LITTLE).execute(&mut connection).await?;
+    requirements::check_mapped_encoding(&mut connection).await?;
     let ours = settings.schema.as_deref().unwrap_or(DEFAULT);
     let mut catalogue = catalogue::read(&mut connection, ours).await?;
     let sampled = sampled(&catalogue);

@@ -98,7 +98,9 @@ impl Table {
             "r" | "p" => {
                 let part = self.foreign_part.as_ref()?;
                 return Some(format!(
-                    "in {}.{}, since its part {part} is a foreign table: {ELSEWHERE}",
+                    "in {}.{}, since its part {part} is a foreign table: {ELSEWHERE}. Where the \
+                     table has our triggers from before, statements that write to that part \
+                     through it fail: detach the part, or run adopt remove",
                     name.schema, name.name
                 ));
             }

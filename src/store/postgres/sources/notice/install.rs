@@ -14,7 +14,7 @@ use crate::{
         postgres::{
             connect,
             home::{Home, quoted},
-            migrate,
+            migrate, requirements,
             session::BEGIN,
             sources::{keys, mapping, misfit},
         },
@@ -62,6 +62,7 @@ impl Site {
         let mut connection = PgConnection::connect_with(&options).await?;
         let home = Home::new(settings);
         home.settle(&mut connection).await?;
+        requirements::check_mapped_encoding(&mut connection).await?;
         sqlx::query("SET statement_timeout = 0").execute(&mut connection).await?;
         let schema = home.schema(&mut connection).await?;
         let (user, owner): (String, Option<String>) = sqlx::query_as(

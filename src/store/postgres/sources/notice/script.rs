@@ -73,6 +73,9 @@ const PARTS: &str = "
         UNION
         SELECT below.inhrelid, part.depth + 1 FROM part JOIN pg_inherits below
             ON below.inhparent = part.rel
+        JOIN pg_class child ON child.oid = below.inhrelid
+        -- Of a temporary table no other session sees a row.
+        WHERE child.relpersistence <> 't'::\"char\"
     )
     SELECT space.nspname::text AS schema, c.relname::text AS name,
            c.relkind = 'p'::\"char\" AS is_partitioned,

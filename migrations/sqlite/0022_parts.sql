@@ -1,0 +1,2 @@
+-- Nothing here: only Postgres has sources of another program.
+SELECT 1;
