@@ -58,7 +58,8 @@ pub(super) fn id_after<'a>(prefix: &str, text: &'a str) -> Option<&'a str> {
     (is_id(id) && is_secret).then_some(id)
 }
 
-fn is_id(text: &str) -> bool {
+/// Whether a text has the form of an id, of a key or of a session.
+pub(super) fn is_id(text: &str) -> bool {
     text.len() == ID_LENGTH && text.bytes().all(|byte| ID_ALPHABET.contains(&byte))
 }
 

@@ -26,7 +26,7 @@ use super::{
     uses::Uses,
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, elapsed_ms},
     config::{AuthSettings, auth_people::origin_of},
     directory::Directory,
     domain::access::Principal,
@@ -141,6 +141,8 @@ pub struct Guard {
     metrics: Arc<Metrics>,
     /// How often a provider's key had gone, when what is remembered was gone through last.
     removals: AtomicU64,
+    /// When the last look began whose answer came, by [`elapsed_ms`]; 0 before the first one.
+    looked_ms: AtomicI64,
     /// Counts how often sessions were ended, before they are forgotten.
     endings: AtomicU64,
     /// Whether there is an account.
@@ -189,6 +191,7 @@ impl Guard {
             waiting_for_keys: Arc::new(Semaphore::new(WAITING)),
             metrics,
             removals: AtomicU64::new(0),
+            looked_ms: AtomicI64::new(0),
             endings: AtomicU64::new(0),
             has_users: AtomicBool::new(false),
             is_clock_behind: AtomicBool::new(false),
@@ -306,6 +309,7 @@ impl Guard {
     }
 
     async fn look(&self, last: &mut Look) -> store::Result<()> {
+        let began_ms = elapsed_ms();
         (last.began, last.has_found) = (Some(Instant::now()), false);
         let version = self.store.access_version().await?;
         if last.version.as_ref() != Some(&version) {
@@ -320,6 +324,7 @@ impl Guard {
             last.version = Some(version);
         }
         last.has_found = true;
+        self.looked_ms.store(began_ms, Ordering::Release);
         Ok(())
     }
 
@@ -361,7 +366,9 @@ impl Guard {
             (None, None) => return,
         };
         let minute = now_ms.div_euclid(60_000);
-        if who.noted_minute.swap(minute, Ordering::Relaxed) != minute {
+        // Two that find the same minute note the same.
+        if who.noted_minute.load(Ordering::Relaxed) != minute {
+            who.noted_minute.store(minute, Ordering::Relaxed);
             uses.note(id, minute * 60_000);
         }
     }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use foldhash::fast::RandomState;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::SignedIn;
@@ -18,11 +19,14 @@ const TAIL: usize = 32;
 
 /// Verified credentials.
 pub(super) struct Remembered {
-    shards: Vec<RwLock<HashMap<u64, Verified>>>,
+    shards: Vec<RwLock<Shard>>,
     most_in_shard: usize,
     /// Nobody outside can make many credentials share a place.
     seed: u64,
 }
+
+/// Its keys are hashes already, so that the map's own hash may be a fast one.
+type Shard = HashMap<u64, Verified, RandomState>;
 
 struct Verified {
     credential: Box<str>,
@@ -68,6 +72,14 @@ impl Remembered {
         }
     }
 
+    /// Whether there is such a one, also one that is over.
+    pub fn any(&self, is_so: impl Fn(&SignedIn) -> bool) -> bool {
+        self.shards.iter().any(|shard| {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            shard.values().any(|verified| is_so(&verified.who))
+        })
+    }
+
     /// How many there are.
     #[cfg(test)]
     pub fn len(&self) -> usize {
@@ -80,7 +92,7 @@ impl Remembered {
         xxh3_64_with_seed(&bytes[bytes.len().saturating_sub(TAIL)..], self.seed)
     }
 
-    fn shard(&self, place: u64) -> &RwLock<HashMap<u64, Verified>> {
+    fn shard(&self, place: u64) -> &RwLock<Shard> {
         &self.shards[place as usize % SHARDS]
     }
 }

@@ -221,8 +221,12 @@ impl SignIn {
             provider_sid: named.sid,
             ..self.row(origin, named.until_ms)
         };
+        if row.expires_ms <= self.clock.never_back_ms() {
+            self.count("provider", &Err(Refused::Wrong), origin);
+            return Err(Refused::Wrong);
+        }
         let begun = self.begin(row, None).await.map_err(Refused::from);
-        let begun = begun.and_then(|begun| begun.ok_or(Refused::Wrong));
+        let begun = begun.and_then(|begun| begun.ok_or(Refused::Denied));
         self.count("provider", &begun, origin);
         begun
     }

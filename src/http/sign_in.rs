@@ -139,7 +139,9 @@ pub async fn setup(
     let origin = origin(&request);
     let sign_in = people.sign_in;
     let beginning = async move { sign_in.set_up(&code, wish, password, &origin).await };
-    let wrong = "The code is none of those that the log shows, or was used before.";
+    let wrong = "The code is none of those that count: use the one that the log of the last start \
+        shows. Where somebody could sign in since, start the service anew for another one, or use \
+        `facility-summary user add`.";
     signed_in(&app, beginning, wrong).await
 }
 

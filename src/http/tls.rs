@@ -46,7 +46,7 @@ struct Used(ArcSwap<CertifiedKey>);
 struct Seen {
     stamps: Option<[Stamp; 2]>,
     /// Why they cannot be used.
-    fault: Option<String>,
+    fault: Option<Fault>,
 }
 
 /// What tells that a file has changed.
@@ -102,9 +102,11 @@ impl Certificate {
             .with_cert_resolver(self.used.clone()))
     }
 
-    /// Why the files cannot be used now; `None` where they are in use.
+    /// Why the files cannot be used now; `None` where they are in use. Everybody may read it, so
+    /// the paths stand in the log only.
     pub fn fault(&self) -> Option<String> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).fault.clone()
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.fault.as_ref().map(|fault| format!("the file of {} {}", fault.setting, fault.what))
     }
 
     /// Looks at the files until the service stops.
@@ -133,7 +135,6 @@ impl Certificate {
                 *seen = Seen { stamps: Some(now), fault: None };
             }
             Err(fault) => {
-                let fault = fault.to_string();
                 self.metrics.certificate_refused.set(1);
                 if seen.fault.as_ref() != Some(&fault) {
                     tracing::error!(
@@ -149,6 +150,7 @@ impl Certificate {
 }
 
 /// Why files cannot be used. It shows nothing of what is in them.
+#[derive(Clone, PartialEq, Eq)]
 struct Fault {
     setting: &'static str,
     file: String,

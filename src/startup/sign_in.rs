@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Core, StartError};
 use crate::{
     access::{Browsers, Guard, People, open_id::OpenId, sign_in::SignIn, tokens::Tokens},
+    config::AuthSettings,
     jobs::drain::Drain,
 };
 
@@ -18,6 +19,7 @@ pub(super) async fn parts(
     if !settings.is_on() {
         return Ok(None);
     }
+    warn_of_id_tokens(settings);
     let tokens = Arc::new(Tokens::open(settings)?);
     let (store, clock) = (core.store.clone(), core.clock.clone());
     let directory = core.directory.clone();
@@ -45,4 +47,18 @@ pub(super) async fn parts(
     let open_id = Arc::new(OpenId::open(settings, tokens.clone())?);
     tokio::spawn(tokens.keep_current(drain.stop.clone()));
     Ok(Some((guard, People { sign_in: Arc::new(sign_in), open_id })))
+}
+
+/// Says in the log where a provider's ID tokens count as bearer tokens, as both are for one name.
+fn warn_of_id_tokens(settings: &AuthSettings) {
+    for (section, issuer) in settings.all_issuers() {
+        if issuer.client_id.as_ref() == Some(&issuer.audience) {
+            tracing::warn!(
+                "{section}.audience is the client_id, so ID tokens of this provider count as \
+                 bearer tokens: whoever is shown one may use it here. Give this service an \
+                 audience of its own there, or set {section}.token_type = \"at+jwt\" where the \
+                 provider marks access tokens so"
+            );
+        }
+    }
 }

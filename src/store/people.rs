@@ -128,7 +128,8 @@ pub trait PeopleStore {
     /// Gives an account another password and ends its sessions. Returns false when there is none.
     async fn reset_user(&self, name: &str, password_hash: &str, note: &AuditNote) -> Result<bool>;
     /// Stores a new session. Where it is of an account, that must still have this hash and not be
-    /// disabled; else nothing is stored, and false returned. The access version stays.
+    /// disabled; where it is by a provider, its subject must not be denied. Else nothing is stored,
+    /// and false returned. The access version stays.
     async fn add_session(
         &self,
         session: &SessionRow,

@@ -124,6 +124,7 @@ macro_rules! contract {
                 }
                 people::{
                     a_session_begins_only_while_its_account_is_as_it_was,
+                    no_session_of_a_denied_subject_begins,
                     only_the_sessions_that_are_meant_end_or_are_listed,
                     a_code_counts_once_and_only_while_nobody_can_sign_in,
                     nothing_is_done_that_cannot_be_noted,

@@ -8,13 +8,20 @@ use crate::{
         denials::{KnownDenials, TokenName},
         tokens::{Refusal, Verified},
     },
+    clock::elapsed_ms,
     store,
 };
+
+/// Denials are known where a look at them began no longer ago. One begins each half second.
+const LOOKS_ARE_RECENT_MS: i64 = 2_000;
 
 impl Guard {
     /// Verifies a token of an issuer, in a task of its own: a fetch of keys goes on for the others
     /// when its client goes away.
-    pub(super) async fn verify_token(&self, credential: &str) -> Result<SignedIn, Denial> {
+    pub(super) async fn verify_token(
+        self: &Arc<Self>,
+        credential: &str,
+    ) -> Result<SignedIn, Denial> {
         let (tokens, token) = (self.tokens.clone(), credential.to_owned());
         self.metrics.credential_verifications.with_label_values(&["token"]).inc();
         let now_ms = self.clock.now_ms();
@@ -31,6 +38,7 @@ impl Guard {
                 let token = TokenName { issuer, subject, token_id };
                 let who = self.signed_in(principal, Some(expires_ms), None);
                 let who = SignedIn { token: Some(token), signed_by: Some(key), ..who };
+                self.look_for_denials(&who).await?;
                 if self.is_denied(&who) {
                     self.refused("denied");
                     return Err(Denial::Invalid);
@@ -49,6 +57,23 @@ impl Guard {
             }
             Err(_) => Err(Denial::Unavailable),
         }
+    }
+
+    /// While the database is away, nobody knows who was denied since. Whoever was known before goes
+    /// on, also with a new token. Anybody else waits for a look.
+    async fn look_for_denials(self: &Arc<Self>, who: &SignedIn) -> Result<(), Denial> {
+        let age_ms = elapsed_ms() - self.looked_ms.load(Ordering::Acquire);
+        if age_ms <= LOOKS_ARE_RECENT_MS {
+            return Ok(());
+        }
+        let is_same = |known: &SignedIn| match (&known.token, &who.token) {
+            (Some(known), Some(of)) => (&known.issuer, &known.subject) == (&of.issuer, &of.subject),
+            _ => false,
+        };
+        if self.remembered.any(is_same) {
+            return Ok(());
+        }
+        self.look_for_key().await.inspect_err(|_| self.refused("unavailable"))
     }
 
     pub(super) fn refused(&self, reason: &str) {

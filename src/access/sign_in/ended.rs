@@ -3,6 +3,7 @@
 use super::SignIn;
 use crate::{
     access::{
+        api_keys,
         audit::{Actor, log},
         open_id::Fault,
         sign_in::Origin,
@@ -36,6 +37,9 @@ impl SignIn {
         of: Option<&str>,
         by: Actor,
     ) -> store::Result<Option<SessionRow>> {
+        if !api_keys::is_id(id) {
+            return Ok(None);
+        }
         // First a look: ids that are none take no lock.
         let found = self.store.session(id).await?;
         let is_meant = |row: &SessionRow| {

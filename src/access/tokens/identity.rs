@@ -77,7 +77,7 @@ impl Tokens {
         Ok(Identity {
             principal: principal(issuer, claims, &subject, &mut Trace::off())?,
             subject,
-            sid: text(claims, "sid"),
+            sid: sid(claims)?,
             until_ms: issuer::time(claims, "session_expiry")?,
         })
     }
@@ -102,7 +102,7 @@ impl Tokens {
         if claims.contains_key("nonce") {
             return Err(claim(claims, "nonce", "missing: this is an ID token"));
         }
-        let (subject, sid) = (text(claims, "sub"), text(claims, "sid"));
+        let (subject, sid) = (text(claims, "sub"), sid(claims)?);
         if subject.is_none() && sid.is_none() {
             return Err(claim(claims, "sub", "there, or sid"));
         }
@@ -137,6 +137,16 @@ impl Tokens {
 
 fn text(claims: &Map<String, Value>, name: &str) -> Option<String> {
     claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// The provider's id of its own session.
+fn sid(claims: &Map<String, Value>) -> Result<Option<String>, Refusal> {
+    match text(claims, "sid") {
+        Some(sid) if sid.contains(char::is_control) => {
+            Err(claim(claims, "sid", "without control characters"))
+        }
+        sid => Ok(sid),
+    }
 }
 
 fn claim(claims: &Map<String, Value>, name: &'static str, right: &'static str) -> Refusal {

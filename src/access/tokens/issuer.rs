@@ -37,7 +37,8 @@ pub struct Issuer {
     pub audience: String,
     algorithms: Vec<Algorithm>,
     token_type: Option<String>,
-    leeway_s: i64,
+    /// How far its clock may differ, in seconds.
+    pub leeway_s: i64,
     keys: Keys,
 }
 

@@ -194,7 +194,9 @@ impl Tokens {
         let subject = issuer::subject(&read.claims)?;
         trace.passed(|| {
             let ends = jiff::Timestamp::from_millisecond(times.expires_ms).unwrap_or_default();
-            format!("claims: audience, subject {}, valid until {ends}", shown(&subject))
+            let leeway = issuer.leeway_s;
+            let subject = shown(&subject);
+            format!("claims: audience, subject {subject}, valid until {ends} (exp and {leeway} s)")
         });
         let (key, names) = self.check_signature(issuer, algorithm, &read).await?;
         trace.passed(|| format!("signature: fits the issuer's key {names}"));

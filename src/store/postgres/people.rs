@@ -99,7 +99,12 @@ impl PeopleStore for PostgresStore {
                 return Ok(false);
             }
         }
-        sqlx::query(sql!("add_session"))
+        if session.subject.is_some() {
+            // A denial that is being stored waits for this one, and then ends it; or the reverse.
+            let lock = sqlx::query("SELECT 1 FROM fleet FOR SHARE");
+            lock.execute(&mut tx).await?;
+        }
+        let add = sqlx::query(sql!("add_session"))
             .bind(&session.id)
             .bind(&session.hash)
             .bind(&session.principal)
@@ -112,9 +117,10 @@ impl PeopleStore for PostgresStore {
             .bind(&session.provider_sid)
             .bind(session.expires_ms)
             .bind(&session.address)
-            .bind(&session.agent)
-            .execute(&mut tx)
-            .await?;
+            .bind(&session.agent);
+        if add.execute(&mut tx).await?.rows_affected() == 0 {
+            return Ok(false);
+        }
         note(by).execute(&mut tx).await?;
         tx.commit(COMMIT).await?;
         Ok(true)

@@ -98,7 +98,7 @@ impl PeopleStore for SqliteStore {
                 return Ok(false);
             }
         }
-        sqlx::query(sql!("add_session"))
+        let add = sqlx::query(sql!("add_session"))
             .bind(&session.id)
             .bind(&session.hash)
             .bind(&session.principal)
@@ -112,9 +112,10 @@ impl PeopleStore for SqliteStore {
             .bind(session.expires_ms)
             .bind(&session.address)
             .bind(&session.agent)
-            .bind(clock_ms())
-            .execute(&mut *tx)
-            .await?;
+            .bind(clock_ms());
+        if add.execute(&mut *tx).await?.rows_affected() == 0 {
+            return Ok(false);
+        }
         note(by).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(true)

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     on_both_stores,
     steps::{Scrape, instant, now_ms},
-    support::{PATIENCE, Service, problem, wait_until},
+    support::{PATIENCE, Service, postgres::Postgres, problem, wait_until},
 };
 
 const PATH: &str = "/v1/auth/me";
@@ -137,6 +137,32 @@ async fn a_token_that_is_used_all_the_time_ends_when_it_is_denied() {
         let denying = deny(&service, json!({"issuer": ISSUER, "subject": subject}));
         tokio::join!(using, denying);
     }
+}
+
+/// Who was denied meanwhile, a server cannot know that does not reach its database.
+#[tokio::test]
+async fn while_the_database_is_away_known_subjects_go_on_and_unknown_ones_get_503() {
+    let postgres = Postgres::start(&[]);
+    let signer = Signer::new();
+    let launch = signer.accepted_by(Service::on(postgres.fresh_database().await));
+    let service = launch.start().await;
+    let token = |subject: &str, id: &str| {
+        signer.token(json!({"roles": ["metrics"], "sub": subject, "jti": id}))
+    };
+    assert_eq!(status(&service, &token("ann", "1")).await, 200);
+    postgres.crash();
+    let mut number = 0;
+    wait_until("an unknown subject gets 503", async || {
+        number += 1;
+        status(&service, &token(&format!("stranger {number}"), "1")).await == 503
+    })
+    .await;
+    for id in ["1", "2"] {
+        assert_eq!(status(&service, &token("ann", id)).await, 200, "it is known: {id}");
+    }
+    postgres.start_again();
+    wait_until("a stranger gets in", async || status(&service, &token("ben", "1")).await == 200)
+        .await;
 }
 
 on_both_stores! {

@@ -245,6 +245,12 @@ async fn a_session_ends_when_the_provider_says_so() {
     let long = world.signed_in().await;
     wait_until("it has ended", async || world.me(&short).await.0 == 401).await;
     assert_eq!(world.me(&long).await.0, 200);
+    // One that has ended already begins nothing, and takes no other session away.
+    let begun = world.begin("").await;
+    world.give(&begun, |claims| claims["session_expiry"] = json!(now_ms() / 1_000 - 5));
+    let over = world.back(&begun, |_| {}).await;
+    assert_eq!(over.status(), 401);
+    assert!(over.headers().get("set-cookie").is_none());
 }
 
 #[tokio::test]

@@ -17,7 +17,8 @@ use crate::{
     live::client::Live,
     on_both_stores,
     support::{
-        PATIENCE, Service, faketime::FakeClock, postgres::Postgres, redis::Redis, wait_until,
+        PATIENCE, Service, faketime::FakeClock, plain_sql, postgres::Postgres, redis::Redis,
+        wait_until,
     },
 };
 
@@ -52,7 +53,9 @@ on_both_stores! {
         assert_eq!(ask(&one, Method::GET, "/v1/auth/sessions?of=ben").await.0, 400);
         let path = |cookie: &str| format!("/v1/auth/sessions/{}", id_of(cookie));
         assert_eq!(ask(&one, Method::DELETE, &path(&of_ben)).await.0, 404, "not hers");
-        assert_eq!(ask(&one, Method::DELETE, "/v1/auth/sessions/0a1b2c3d4e5f").await.0, 404);
+        for path in ["/v1/auth/sessions/0a1b2c3d4e5f", "/v1/auth/sessions/%00"] {
+            assert_eq!(ask(&one, Method::DELETE, path).await.0, 404, "{path}");
+        }
         assert_eq!(ask(&of_ben, Method::GET, ME).await.0, 200);
         assert_eq!(ask(&one, Method::DELETE, &path(&two)).await.0, 204);
         assert_eq!(ask(&two, Method::GET, ME).await.0, 401, "at once, where it was ended");
@@ -250,7 +253,7 @@ async fn one_end_has_no_other_session_read_again() {
     }
     // The row of the other is gone without a word: only who reads it again notices.
     let sql = format!("DELETE FROM facility_summary.sessions WHERE id = '{}'", id_of(&other));
-    crate::support::plain_sql::execute(service.database_url(), &sql).await;
+    plain_sql::execute(service.database_url(), &sql).await;
     let path = format!("/v1/auth/sessions/{}", id_of(&one));
     assert_eq!(service.request(Method::DELETE, &path).send().await.unwrap().status(), 204);
     assert_eq!(asked_with(&service, &one, Method::GET, ME).await.0, 401);
@@ -264,6 +267,17 @@ async fn while_the_database_is_away_known_sessions_go_on_and_unknown_ones_get_50
     let service = with_anna(launch, &["--role", "viewer"]).await;
     let (known, unknown) = (session(&service, "anna").await, session(&service, "anna").await);
     assert_eq!(asked_with(&service, &known, Method::GET, ME).await.0, 200);
+    // A page that stays connected is told when its session ends.
+    let short = session(&service, "anna").await;
+    let (until_ms, id) = (crate::steps::now_ms() + 4_000, id_of(&short));
+    let sql =
+        format!("UPDATE facility_summary.sessions SET expires_ms = {until_ms} WHERE id = '{id}'");
+    plain_sql::execute(service.database_url(), &sql).await;
+    let watches = async |cookie: &str| {
+        let headers = [("cookie", cookie), ("sec-fetch-site", "same-origin")];
+        Live::connect(&service, &headers).await.0
+    };
+    let (mut ends, mut goes_on) = (watches(&short).await, watches(&known).await);
     postgres.crash();
     wait_until("an unknown session gets 503", async || {
         asked_with(&service, &unknown, Method::GET, ME).await.0 == 503
@@ -271,6 +285,10 @@ async fn while_the_database_is_away_known_sessions_go_on_and_unknown_ones_get_50
     .await;
     assert_eq!(asked_with(&service, &known, Method::GET, ME).await.0, 200);
     assert_eq!(login(&service, "anna", PASSWORD).await.status(), 503);
+    let (before, code) = ends.end().await;
+    assert_eq!((&before.last().unwrap()["code"], code), (&json!("expired"), Some(1008)));
+    goes_on.send(json!({"type": "ping"})).await;
+    goes_on.until("pong").await;
 }
 
 /// A service whose sessions end after an hour without a use, and after three in any case; with the

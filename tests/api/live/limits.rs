@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Error;
+use uuid::Uuid;
 
 use super::client::Live;
 use crate::{
     access::{key_of, signed_in},
     steps::Scrape,
-    support::{PATIENCE, Service},
+    support::{PATIENCE, Service, plain_sql::execute},
 };
 
 const FOR: &str = "x-forwarded-for";
@@ -63,4 +64,32 @@ async fn credentials_in_messages_count_for_their_address_and_one_is_verified_at_
     let mut other = at("2001:db8:0:1::1").await;
     other.send(json!({"type": "ping"})).await;
     assert_eq!(other.news().await["type"], "pong");
+}
+
+#[tokio::test]
+async fn a_client_names_so_many_facilities_and_no_more() {
+    const MOST: usize = 2_000;
+    let launch = Service::on_sqlite();
+    assert_eq!(launch.run(&["migrate"]).await.code, Some(0));
+    let sql = format!(
+        "WITH RECURSIVE n (n) AS (VALUES (0) UNION ALL SELECT n + 1 FROM n WHERE n < {MOST}) \
+         INSERT INTO facilities (id, name) SELECT unhex(printf('%032X', n)), 'F' || n FROM n"
+    );
+    execute(launch.database_url(), &sql).await;
+    let service = launch.start().await;
+    let (mut live, _) = Live::connect(&service, &[]).await;
+    let ids: Vec<Uuid> = (0..=MOST as u128).map(Uuid::from_u128).collect();
+    let mut taken = 0;
+    for some in ids.chunks(400) {
+        let told = live.subscribe(some).await;
+        taken += told["facilities"].as_array().unwrap().len();
+        let refused = told["refused"].as_array().unwrap();
+        match some.contains(&ids[MOST]) {
+            false => assert!(refused.is_empty(), "{told}"),
+            true => assert_eq!(refused[0]["reason"], "too_many", "{told}"),
+        }
+    }
+    assert_eq!(taken, MOST);
+    live.send(json!({"type": "unsubscribe", "facilities": [ids[0]]})).await;
+    assert_eq!(live.subscribe(&ids[MOST..]).await["facilities"], json!([ids[MOST]]));
 }

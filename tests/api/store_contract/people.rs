@@ -122,6 +122,46 @@ pub async fn a_session_begins_only_while_its_account_is_as_it_was(db: &dyn TestD
     assert_eq!(db.number(noted).await, 3, "what was not begun is not noted");
 }
 
+pub async fn no_session_of_a_denied_subject_begins(db: &dyn TestDb) {
+    let store = db.store();
+    let begins = async |id: &str, issuer: &str, subject: &str| {
+        let (issuer, subject) = (Some(issuer.to_owned()), Some(subject.to_owned()));
+        let row = SessionRow { issuer, subject, ..session(id, "token:i#s") };
+        store.add_session(&row, None, &note(id)).await.unwrap()
+    };
+    let now_ms = store.now_ms().await.unwrap();
+    let denials = [
+        denial("all"),
+        DenialRow { token_id: Some("1".into()), ..denial("one token") },
+        DenialRow { until_ms: Some(now_ms - 1), ..denial("over") },
+        DenialRow { until_ms: Some(now_ms + 600_000), ..denial("for a while") },
+    ];
+    for row in denials {
+        store.deny(&row, &note(&row.id)).await.unwrap();
+    }
+    for (id, issuer, subject, does) in [
+        ("a", "i", "all", false),
+        ("b", "j", "all", true),
+        ("c", "i", "somebody else", true),
+        ("d", "i", "one token", true),
+        ("e", "i", "over", true),
+        ("f", "i", "for a while", false),
+    ] {
+        assert_eq!(begins(id, issuer, subject).await, does, "{id}");
+    }
+    assert_eq!(listed(db, None, 0).await, ["b", "c", "d", "e"]);
+    assert_eq!(db.number("SELECT count(*) FROM access_log WHERE subject = 'a'").await, 0);
+    // Of a denial and a sign-in at the same time, either the one is refused or the other ends.
+    for round in 0..30 {
+        let (id, subject) = (format!("round {round}"), format!("subject {round}"));
+        let row = denial(&subject);
+        let by = note(&row.id);
+        let (_, denied) = tokio::join!(begins(&id, "i", &subject), store.deny(&row, &by));
+        denied.unwrap();
+        assert!(!listed(db, None, 0).await.contains(&id), "{id}");
+    }
+}
+
 pub async fn only_the_sessions_that_are_meant_end_or_are_listed(db: &dyn TestDb) {
     let store = db.store();
     let now_ms = store.now_ms().await.unwrap();

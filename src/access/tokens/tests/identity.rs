@@ -64,6 +64,7 @@ async fn an_id_token_is_for_this_client_of_this_provider_and_of_this_sign_in() {
         (json!({"roles": ["guest"]}), "role"),
         (json!({"facilities": null}), "facilities"),
         (json!({"session_expiry": "soon"}), "claim"),
+        (json!({"sid": "a\u{0}"}), "claim"),
     ];
     for (token, expected) in each((&ours, &other), &right, cases) {
         let outcome = tokens.verify_identity(&token, OF, "n", NOW_MS).await;
@@ -84,6 +85,7 @@ async fn a_logout_token_names_its_event_whom_it_is_about_and_when_it_was_made() 
         (json!({"sub": null}), "accepted"),
         (json!({"sub": null, "sid": null}), "claim"),
         (json!({"sub": "", "sid": ""}), "claim"),
+        (json!({"sid": "a\u{0}"}), "claim"),
         (json!({"events": {}}), "claim"),
         (json!({"events": null}), "claim"),
         (json!({"nonce": "n"}), "claim"),
