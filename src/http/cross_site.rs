@@ -67,9 +67,9 @@ pub fn require_own_page(headers: &HeaderMap, own: Option<&str>) -> Result<(), Pr
     Err(Problem::new(
         StatusCode::FORBIDDEN,
         "A call of a browser that changes something, or that stays connected, must come from a \
-         page of this service: its header Sec-Fetch-Site must be same-origin, or its Origin that of \
-         this service (setting auth.public_url, where a proxy changes the host). A program signs in \
-         by an API key in the header Authorization.",
+         page of this service: its header Sec-Fetch-Site must be same-origin, or its Origin that \
+         of this service (setting auth.public_url, where a proxy changes the host). A program \
+         signs in by an API key in the header Authorization.",
     ))
 }
 

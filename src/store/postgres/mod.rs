@@ -33,7 +33,7 @@ mod written_rows;
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -100,17 +100,8 @@ impl PostgresStore {
         let mut connection = pool.driver().acquire().await?;
         let lock_class = home.lock_class(&mut connection).await?;
         let schema = home.schema(&mut connection).await?;
-        let began = Instant::now();
-        let patience = Duration::from_millis(settings.statement_timeout_ms);
-        let mapping = loop {
-            match Mapping::prepare(&mut connection, sources, &schema, lock_class).await {
-                // The owner changes a table just now.
-                Err(StoreError::Locked(_)) if began.elapsed() < patience => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                prepared => break prepared?,
-            }
-        };
+        let ready = Mapping::patiently(&mut connection, settings, sources, &schema, lock_class);
+        let mapping = ready.await?;
         if let Some(sources) = sources {
             limits.extend(sources::limits(&mut connection, sources).await?);
         }

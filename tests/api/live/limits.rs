@@ -72,13 +72,13 @@ async fn a_client_names_so_many_facilities_and_no_more() {
     let launch = Service::on_sqlite();
     assert_eq!(launch.run(&["migrate"]).await.code, Some(0));
     let sql = format!(
-        "WITH RECURSIVE n (n) AS (VALUES (0) UNION ALL SELECT n + 1 FROM n WHERE n < {MOST}) \
+        "WITH RECURSIVE n (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n <= {MOST}) \
          INSERT INTO facilities (id, name) SELECT unhex(printf('%032X', n)), 'F' || n FROM n"
     );
     execute(launch.database_url(), &sql).await;
     let service = launch.start().await;
     let (mut live, _) = Live::connect(&service, &[]).await;
-    let ids: Vec<Uuid> = (0..=MOST as u128).map(Uuid::from_u128).collect();
+    let ids: Vec<Uuid> = (1..=MOST as u128 + 1).map(Uuid::from_u128).collect();
     let mut taken = 0;
     for some in ids.chunks(400) {
         let told = live.subscribe(some).await;

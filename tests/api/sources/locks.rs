@@ -20,7 +20,7 @@ async fn no_statement_of_the_owner_is_cancelled_as_a_deadlock_with_one_of_ours()
         [("bag", "movement"), ("movement", "bag"), ("bag", "hospital"), ("hospital", "bag")]
     {
         owner.run(format!("BEGIN; LOCK TABLE public.{first}")).await;
-        let asked = service.post("/v1/rebuilds", &json!({})).await;
+        let asked = service.post("/v1/rebuild", &json!({})).await;
         assert_eq!(asked.status(), 202);
         wait_until("ours waits", async || look.number(WAITS_MS).await > 0).await;
         // By then the server has looked for a deadlock, and found none.

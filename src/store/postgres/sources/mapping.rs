@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr};
@@ -35,6 +35,9 @@ use crate::{
     },
 };
 
+/// The time between two tries at tables that the owner has locked.
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+
 /// A mapping that fits its database.
 #[derive(Debug)]
 pub(in crate::store::postgres) struct Mapping {
@@ -55,13 +58,34 @@ pub(in crate::store::postgres) struct Mapping {
 }
 
 impl Mapping {
+    /// [`Mapping::prepare`], again and again while the owner's tables are locked, for as long as a
+    /// statement may take.
+    pub async fn patiently(
+        connection: &mut PgConnection,
+        settings: &DatabaseSettings,
+        sources: Option<&SourcesSettings>,
+        schema: &str,
+        lock_class: i32,
+    ) -> Result<Option<Self>> {
+        let (began, patience) =
+            (Instant::now(), Duration::from_millis(settings.statement_timeout_ms));
+        loop {
+            match Mapping::prepare(&mut *connection, sources, schema, lock_class).await {
+                Err(StoreError::Locked(_)) if began.elapsed() < patience => {
+                    tokio::time::sleep(BETWEEN_TRIES).await;
+                }
+                prepared => return prepared,
+            }
+        }
+    }
+
     /// Checks that the facilities of this installation come from where `sources` says, and makes
     /// the table of keys unless it is there. `None` without a mapping.
     ///
     /// # Errors
     /// `Mapping`: the installation has facilities of its own and now gets a mapping, or the other
     /// way round; or the mapping does not fit the database, with what the server says.
-    pub async fn prepare(
+    async fn prepare(
         connection: &mut PgConnection,
         sources: Option<&SourcesSettings>,
         schema: &str,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{adopt, beside, is_noticed, only_marks};
 use crate::{
-    access::{key_of, signed_in},
+    access::forged::Signer,
     live::client::Events,
     sources::{mapped, run, today_of},
     steps::{Scrape, age, batch, get, read},
@@ -297,15 +297,18 @@ async fn who_sees_others_only_is_not_told_of_a_facility_that_cannot_be_counted()
     let launch = only_marks(launch)
         .env("FACILITY_SUMMARY__LIVE__HEARTBEAT_SECONDS", 1)
         .env("FACILITY_SUMMARY__SERVER__WORKERS", 1);
-    let service = signed_in(launch).await;
+    let signer = Signer::new();
+    let admin = signer.token(json!({"roles": ["admin"], "sub": "the test"}));
+    let service = signer.accepted_by(launch).credential(&admin).start().await;
     is_noticed(&service).await;
-    let two = id_of(&service, "2").await.parse().expect("an id");
-    let follows = async |key: String| {
+    let two = id_of(&service, "2").await;
+    let of_two = json!({"roles": ["viewer"], "sub": "ann", "facilities": [two]});
+    let follows = async |token: String| {
         let path = "/v1/stream?subject=all";
-        Events::of(service.request_as(Some(&key), Method::GET, path).send().await.expect("it is"))
+        Events::of(service.request_as(Some(&token), Method::GET, path).send().await.expect("it is"))
     };
-    let mut wide = follows(key_of(&service, "viewer", &[]).await).await;
-    let mut narrow = follows(key_of(&service, "viewer", &[two]).await).await;
+    let mut wide = follows(admin).await;
+    let mut narrow = follows(signer.token(of_two)).await;
     sql.run("UPDATE public.unit SET packs = 0 WHERE id = 1").await;
     let told = loop {
         let told = wide.until("heartbeat").await.data;
