@@ -7,6 +7,8 @@
 
 #[path = "../load/bare.rs"]
 mod bare;
+#[path = "../load/bare_write.rs"]
+mod bare_write;
 #[path = "../load/cold.rs"]
 mod cold;
 #[path = "../load/connection.rs"]
@@ -15,6 +17,8 @@ mod connection;
 mod events;
 #[path = "../load/live.rs"]
 mod live;
+#[path = "../load/live_client.rs"]
+mod live_client;
 #[path = "../load/open_loop.rs"]
 mod open_loop;
 #[path = "../load/paced.rs"]
@@ -39,10 +43,13 @@ const USAGE: &str = "load COMMAND address=HOST:PORT [name=value]...
                      with their lots, for `events`
   one       facility=N lots=N times=N round=N                     inventory.set of lots that \
                      `fill` set, one after the other; each round to other quantities
-  live      clients=N facilities=N rate=N seconds=N pid=N         WebSocket clients, each of \
-                     one facility that `stock` registered; so many changes a second
+  live      clients=N facilities=N rate=N seconds=N pid=N         live clients, each of one \
+                     facility that `stock` registered (subject=all: of all); so many changes a \
+                     second; transport=ws, sse or nchan; reads=no: they read nothing later
   bare      file=FILE facilities=N lots=N batch=N seconds=N       the upserts of `events` into a \
                      copy of an SQLite file, without a service
+  write     connections=N bytes=N times=N                         bare writes to one loopback \
+                     connection after the other, without a service
   refresh   facility=N times=N                                    POST …/refresh, one after the \
                      other
   visit     paths=FILE connections=N                              GETs each path of the file once
@@ -115,6 +122,7 @@ async fn main() -> ExitCode {
         "stock" => events::stock(&arguments).await,
         "one" => events::one(&arguments).await,
         "bare" => bare::upserts(&arguments),
+        "write" => bare_write::measure(&arguments),
         "refresh" => readers::refresh(&arguments).await,
         "reads" => paced::reads(&arguments).await,
         "writes" => paced::writes(&arguments).await,

@@ -1,9 +1,10 @@
-//! Live clients over WebSocket: how fast they connect, what they take, and how long a change takes
-//! to reach them. Each client checks that no version goes back, and at the end that it has the last
-//! one.
+//! Live clients: how fast they connect, what they take, and how long a change takes to reach them.
+//! Each client checks that no version goes back, and at the end that it has the last one of each
+//! facility.
 
 use std::{
     collections::HashMap,
+    process::Command,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -11,16 +12,13 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::Semaphore,
-};
+use tokio::sync::Semaphore;
 
 use crate::{
     Arguments, Failure,
     connection::Connection,
-    events::{id, set_lot},
+    events::set_lot,
+    live_client::{Client, Transport},
     quantile_ms,
 };
 
@@ -36,24 +34,49 @@ struct Seen {
     backwards: AtomicUsize,
     lost: AtomicUsize,
     delays: Mutex<Vec<Duration>>,
-    /// The last version of each facility that a client has seen, by client.
-    last: Mutex<HashMap<usize, i64>>,
+    /// The last version of each facility that a client has seen.
+    last: Mutex<HashMap<(usize, usize), i64>>,
 }
 
-/// Connects clients, each to one facility, and sends so many changes a second.
+/// What each client does.
+#[derive(Clone, Copy)]
+struct Follow {
+    transport: Transport,
+    /// All facilities, and not one.
+    is_all: bool,
+    /// It reads nothing after its first summary.
+    is_slow: bool,
+}
+
+impl Follow {
+    fn of(arguments: &Arguments) -> Result<Self, Failure> {
+        Ok(Follow {
+            transport: match arguments.text("transport").unwrap_or("ws") {
+                "ws" => Transport::Websocket,
+                "sse" => Transport::Sse,
+                "nchan" => Transport::Nchan,
+                other => return Err(format!("transport={other}: ws, sse or nchan").into()),
+            },
+            is_all: arguments.text("subject").is_ok_and(|subject| subject == "all"),
+            is_slow: arguments.text("reads").is_ok_and(|reads| reads == "no"),
+        })
+    }
+}
+
+/// Connects clients, and sends so many changes a second; with `rate=0` none.
 pub async fn measure(arguments: &Arguments) -> Result<String, Failure> {
     let address = arguments.text("address")?.to_owned();
     let (clients, facilities) = (arguments.number("clients")?, arguments.number("facilities")?);
     let (rate, seconds) = (arguments.number("rate")?, arguments.number("seconds")?);
-    let pid = arguments.number("pid")?;
+    let (pid, what) = (arguments.text("pid")?, Follow::of(arguments)?);
     let before = resident_kib(pid)?;
     let (seen, turns) = (Arc::new(Seen::default()), Arc::new(Semaphore::new(AT_ONCE)));
     let began = Instant::now();
     for client in 0..clients {
         let (address, seen, turns) = (address.clone(), seen.clone(), turns.clone());
-        let facility = 1 + client % facilities;
+        let facility = (!what.is_all).then_some(1 + client % facilities);
         tokio::spawn(async move {
-            if follow(&address, facility, client, &seen, &turns).await.is_err() {
+            if follow(&address, what, facility, client, &seen, &turns).await.is_err() {
                 seen.lost.fetch_add(1, Ordering::Relaxed);
             }
         });
@@ -65,24 +88,36 @@ pub async fn measure(arguments: &Arguments) -> Result<String, Failure> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let resident = resident_kib(pid)?.saturating_sub(before);
     let (messages, spent) = (seen.messages.load(Ordering::Relaxed), processor(pid)?);
-    let versions = change(&address, facilities, rate, seconds).await?;
+    println!("ready");
+    let versions = match (rate, what.transport) {
+        (0, _) => {
+            tokio::time::sleep(Duration::from_secs(seconds as u64)).await;
+            HashMap::new()
+        }
+        (_, Transport::Nchan) => publish(&address, facilities, rate, seconds).await?,
+        _ => change(&address, facilities, rate, seconds).await?,
+    };
     tokio::time::sleep(Duration::from_secs(2)).await;
+    let kernel = kernel_bytes(&address)? / clients.max(1);
     let messages = seen.messages.load(Ordering::Relaxed) - messages;
     let spent = processor(pid)?.saturating_sub(spent);
     let mut delays = seen.delays.lock().unwrap_or_else(PoisonError::into_inner).clone();
     delays.sort_unstable();
     let last = seen.last.lock().unwrap_or_else(PoisonError::into_inner);
-    let incomplete = (0..clients)
-        .filter(|client| {
-            let version = versions.get(&(1 + client % facilities));
-            version.is_some_and(|version| last.get(client) != Some(version))
+    let has_all = |client: usize| {
+        versions.iter().all(|(facility, version)| {
+            let follows = what.is_all || *facility == 1 + client % facilities;
+            !follows || last.get(&(client, *facility)) == Some(version)
         })
-        .count();
+    };
+    let incomplete = (0..clients).filter(|client| !has_all(*client)).count();
     Ok(format!(
-        "connects_per_s={connects:.0} kib_per_client={:.2} messages={messages} p50_ms={:.2} \
-         p99_ms={:.2} max_ms={:.2} cpu_us_per_message={:.1} backwards={} incomplete={incomplete} \
-         lost={}",
+        "connects_per_s={connects:.0} kib_per_client={:.2} kernel_kib_per_client={:.2} \
+         messages={messages} per_client_s={:.2} p50_ms={:.2} p99_ms={:.2} max_ms={:.2} \
+         cpu_us_per_message={:.1} backwards={} incomplete={incomplete} lost={}",
         resident as f64 / clients as f64,
+        kernel as f64 / 1_024.0,
+        messages as f64 / clients as f64 / (seconds + 2) as f64,
         quantile_ms(&delays, 0.5),
         quantile_ms(&delays, 0.99),
         quantile_ms(&delays, 1.0),
@@ -94,65 +129,61 @@ pub async fn measure(arguments: &Arguments) -> Result<String, Failure> {
 
 async fn follow(
     address: &str,
-    facility: usize,
-    client: usize,
+    what: Follow,
+    facility: Option<usize>,
+    number: usize,
     seen: &Seen,
     turns: &Semaphore,
 ) -> Result<(), Failure> {
-    let turn = turns.acquire().await?;
-    let mut stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let handshake = "GET /v1/live HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: \
-                     websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: \
-                     dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    stream.write_all(handshake.as_bytes()).await?;
-    let mut received = Vec::new();
-    while !received.windows(4).any(|four| four == b"\r\n\r\n") {
-        if stream.read_buf(&mut received).await? == 0 {
-            return Err("closed".into());
+    let mut turn = Some(turns.acquire().await?);
+    let mut client = Client::connect(address, what.transport, facility).await?;
+    // What is published at nchan is sent to those who are there already.
+    let mut connected = || {
+        if turn.take().is_some() {
+            seen.connected.fetch_add(1, Ordering::Relaxed);
         }
+    };
+    if what.transport == Transport::Nchan {
+        connected();
     }
-    let end = received.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(0);
-    received.drain(..end + 4);
-    let text = format!("{{\"type\":\"subscribe\",\"facilities\":[\"{}\"]}}", id(1, facility));
-    // A mask of zeros leaves the text as it is.
-    let mut frame = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
-    frame.extend_from_slice(text.as_bytes());
-    stream.write_all(&frame).await?;
-    let (mut version, mut turn) = (0, Some(turn));
+    let mut versions = HashMap::new();
     loop {
-        while let Some((opcode, start, end)) = frame_of(&received) {
-            if opcode == 9 {
-                stream.write_all(&[0x8a, 0x80, 0, 0, 0, 0]).await?;
-            }
-            if opcode == 1 && received[start..end].starts_with(b"{\"type\":\"summary\"") {
-                version = summary(&received[start..end], client, version, seen);
-                if turn.take().is_some() {
-                    seen.connected.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            received.drain(..end);
+        let message = client.next().await?;
+        if !message.starts_with(b"{\"type\":\"summar") {
+            continue;
         }
-        if received.is_empty() {
-            received = Vec::new();
+        let now = SystemTime::now();
+        seen.messages.fetch_add(1, Ordering::Relaxed);
+        let text = String::from_utf8_lossy(&message);
+        for summary in text.split("\"facility_id\":\"").skip(1) {
+            take(summary, number, &mut versions, now, seen);
         }
-        if stream.read_buf(&mut received).await? == 0 {
-            return Err("closed".into());
+        connected();
+        if what.is_slow {
+            std::future::pending::<()>().await;
         }
     }
 }
 
-fn summary(text: &[u8], client: usize, before: i64, seen: &Seen) -> i64 {
-    let now = SystemTime::now();
-    let text = String::from_utf8_lossy(text);
-    let field = |name: &str| text.split_once(name).map(|(_, rest)| rest);
+/// Takes a summary, from its facility's id on.
+fn take(
+    summary: &str,
+    client: usize,
+    versions: &mut HashMap<usize, i64>,
+    now: SystemTime,
+    seen: &Seen,
+) {
+    let Some(facility) = number_of(summary) else { return };
+    let field = |name: &str| summary.split_once(name).map(|(_, rest)| rest);
     let number = field("\"version\":").and_then(|rest| rest.split(['}', ',']).next());
     let version: i64 = number.and_then(|number| number.parse().ok()).unwrap_or(-1);
+    let before = versions.insert(facility, version).unwrap_or(0);
     if version < before {
         seen.backwards.fetch_add(1, Ordering::Relaxed);
     }
-    seen.messages.fetch_add(1, Ordering::Relaxed);
-    seen.last.lock().unwrap_or_else(PoisonError::into_inner).insert(client, version);
+    let mut last = seen.last.lock().unwrap_or_else(PoisonError::into_inner);
+    last.insert((client, facility), version);
+    drop(last);
     if before > 0
         && let Some(at) = field("\"updated_at\":\"").and_then(|rest| rest.get(..23)).and_then(ms_of)
     {
@@ -160,7 +191,11 @@ fn summary(text: &[u8], client: usize, before: i64, seen: &Seen) -> i64 {
         let delay = since_1970.saturating_sub(Duration::from_millis(at));
         seen.delays.lock().unwrap_or_else(PoisonError::into_inner).push(delay);
     }
-    version
+}
+
+/// The number in the id of a facility, with which the text begins.
+fn number_of(text: &str) -> Option<usize> {
+    text.get(24..36).and_then(|hex| usize::from_str_radix(hex, 16).ok())
 }
 
 /// The milliseconds of the day of an instant, on today.
@@ -169,16 +204,6 @@ fn ms_of(instant: &str) -> Option<u64> {
     let of_day = ((part(11, 13)? * 60 + part(14, 16)?) * 60 + part(17, 19)?) * 1_000;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_millis() as u64;
     Some(now - now % 86_400_000 + of_day + part(20, 23)?)
-}
-
-fn frame_of(received: &[u8]) -> Option<(u8, usize, usize)> {
-    let (opcode, length) = (received.first()? & 15, usize::from(*received.get(1)?));
-    let (start, length) = match length {
-        126 => (4, usize::from(u16::from_be_bytes(received.get(2..4)?.try_into().ok()?))),
-        127 => (10, u64::from_be_bytes(received.get(2..10)?.try_into().ok()?) as usize),
-        length => (2, length),
-    };
-    (received.len() >= start + length).then_some((opcode, start, start + length))
 }
 
 /// Sends so many changes a second, and returns the last version of each facility.
@@ -191,8 +216,7 @@ async fn change(
     let mut connection = Connection::open(address).await?;
     let banks = 2 * facilities;
     let (mut versions, mut sent, began) = (HashMap::new(), 0, Instant::now());
-    let total = rate * seconds;
-    while sent < total {
+    while sent < rate * seconds {
         let due = began + Duration::from_secs_f64(sent as f64 / rate as f64);
         tokio::time::sleep_until(due.into()).await;
         let lots = (0..BATCH.min(rate)).map(|nth| (sent + nth) * 7 % banks);
@@ -205,11 +229,10 @@ async fn change(
             return Err(format!("an event was answered {}: {text}", answer.status).into());
         }
         for part in text.split("\"facility_id\":\"").skip(1) {
-            let facility = part.get(24..36).and_then(|hex| usize::from_str_radix(hex, 16).ok());
             let version = part
                 .split_once("\"version\":")
                 .and_then(|(_, rest)| rest.split(['}', ',']).next()?.parse().ok());
-            if let (Some(facility), Some(version)) = (facility, version) {
+            if let (Some(facility), Some(version)) = (number_of(part), version) {
                 versions.insert(facility, version);
             }
         }
@@ -218,18 +241,74 @@ async fn change(
     Ok(versions)
 }
 
-fn resident_kib(pid: usize) -> Result<u64, Failure> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().split(' ').next()).ok_or("no VmRSS")?;
-    Ok(kib.parse()?)
+/// Publishes as much at nchan: messages of the same form and length, in turn to each channel.
+async fn publish(
+    address: &str,
+    facilities: usize,
+    rate: usize,
+    seconds: usize,
+) -> Result<HashMap<usize, i64>, Failure> {
+    let mut connection = Connection::open(address).await?;
+    let (mut versions, began) = (HashMap::new(), Instant::now());
+    for sent in 0..rate * seconds {
+        let due = began + Duration::from_secs_f64(sent as f64 / rate as f64);
+        tokio::time::sleep_until(due.into()).await;
+        let facility = 1 + sent * 7 % facilities;
+        let version = 1 + (sent / facilities) as i64;
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() % 86_400_000;
+        let (s, ms) = (now_ms / 1_000, now_ms % 1_000);
+        let (h, m, s) = (s / 3_600, s / 60 % 60, s % 60);
+        let body = format!(
+            "{{\"type\":\"summary\",\"summary\":{{\"facility_id\":\"{}\",\"updated_at\":\
+             \"2026-01-01T{h:02}:{m:02}:{s:02}.{ms:03}Z\",\"version\":{version},\"rest\":\"{}\"}}}}",
+            crate::events::id(1, facility),
+            "x".repeat(350)
+        );
+        let path = format!("/pub?id={facility}");
+        let answer = connection.post(&path, "application/json", body.as_bytes()).await?;
+        if !matches!(answer.status, 200..=299) {
+            return Err(format!("a publication was answered {}", answer.status).into());
+        }
+        versions.insert(facility, version);
+    }
+    Ok(versions)
 }
 
-/// Processor time in hundredths of a second.
-fn processor(pid: usize) -> Result<u64, Failure> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let rest = stat.rsplit_once(") ").ok_or("no stat")?.1;
-    let fields: Vec<&str> = rest.split(' ').collect();
-    let number = |at: usize| fields.get(at).and_then(|text| text.parse::<u64>().ok());
-    Ok(number(11).unwrap_or(0) + number(12).unwrap_or(0))
+/// What the kernel holds for the server's sockets, in bytes: what was received and not read, what
+/// was sent and not acknowledged, and what is reserved.
+fn kernel_bytes(address: &str) -> Result<usize, Failure> {
+    let port = address.rsplit_once(':').ok_or("no port")?.1;
+    let filter = format!("sport = :{port}");
+    let listed = Command::new("ss").args(["-tmnH", &filter]).output()?;
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let of_one = |skmem: &str| -> usize {
+        let parts = skmem.split(')').next().unwrap_or_default().split(',');
+        let held = ["r", "t", "f", "w"];
+        let number = |part: &str| {
+            held.iter().find_map(|name| part.strip_prefix(name)?.parse::<usize>().ok())
+        };
+        parts.filter_map(number).sum()
+    };
+    Ok(text.split("skmem:(").skip(1).map(of_one).sum())
+}
+
+/// The resident memory of these processes, which commas separate.
+fn resident_kib(pids: &str) -> Result<u64, Failure> {
+    pids.split(',').try_fold(0, |sum, pid| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().split(' ').next()).ok_or("no VmRSS")?;
+        Ok(sum + kib.parse::<u64>()?)
+    })
+}
+
+/// Their processor time in hundredths of a second.
+fn processor(pids: &str) -> Result<u64, Failure> {
+    pids.split(',').try_fold(0, |sum, pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let rest = stat.rsplit_once(") ").ok_or("no stat")?.1;
+        let fields: Vec<&str> = rest.split(' ').collect();
+        let number = |at: usize| fields.get(at).and_then(|text| text.parse::<u64>().ok());
+        Ok(sum + number(11).unwrap_or(0) + number(12).unwrap_or(0))
+    })
 }
