@@ -17,7 +17,6 @@ use crate::{
         Service,
         outside::Outside,
         plain_sql::texts,
-        service::Launch,
         site::{Site, a_zone_at_noon, audited, metric},
         wait_until,
     },
