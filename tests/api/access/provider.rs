@@ -344,3 +344,16 @@ async fn a_denial_ends_the_sessions_of_its_subject_for_good_and_refuses_new_ones
     assert_eq!(world.me(&cookie).await.0, 401, "it has ended");
     assert_eq!(world.me(&world.signed_in().await).await.0, 200);
 }
+
+#[tokio::test]
+async fn the_log_warns_where_id_tokens_count_as_bearer_tokens() {
+    let provider = OpenId::start(&[]).await;
+    for (client, warns) in [("facility-summary", true), (CLIENT, false)] {
+        let launch = Service::on_sqlite()
+            .env("FACILITY_SUMMARY__AUTH__ISSUER", provider.issuer())
+            .env("FACILITY_SUMMARY__AUTH__CLIENT_ID", client)
+            .env("FACILITY_SUMMARY__AUTH__PUBLIC_URL", PUBLIC);
+        let said = launch.start_to_listen().await.logs().join("\n");
+        assert_eq!(said.contains("auth.audience is the client_id"), warns, "{said}");
+    }
+}
