@@ -175,8 +175,7 @@ fn take(
 ) {
     let Some(facility) = number_of(summary) else { return };
     let field = |name: &str| summary.split_once(name).map(|(_, rest)| rest);
-    let number = field("\"version\":").and_then(|rest| rest.split(['}', ',']).next());
-    let version: i64 = number.and_then(|number| number.parse().ok()).unwrap_or(-1);
+    let version = version_of(summary).unwrap_or(-1);
     let before = versions.insert(facility, version).unwrap_or(0);
     if version < before {
         seen.backwards.fetch_add(1, Ordering::Relaxed);
@@ -196,6 +195,11 @@ fn take(
 /// The number in the id of a facility, with which the text begins.
 fn number_of(text: &str) -> Option<usize> {
     text.get(24..36).and_then(|hex| usize::from_str_radix(hex, 16).ok())
+}
+
+/// The version in the text of a summary.
+fn version_of(text: &str) -> Option<i64> {
+    text.split_once("\"version\":")?.1.split(['}', ',']).next()?.parse().ok()
 }
 
 /// The milliseconds of the day of an instant, on today.
@@ -229,10 +233,7 @@ async fn change(
             return Err(format!("an event was answered {}: {text}", answer.status).into());
         }
         for part in text.split("\"facility_id\":\"").skip(1) {
-            let version = part
-                .split_once("\"version\":")
-                .and_then(|(_, rest)| rest.split(['}', ',']).next()?.parse().ok());
-            if let (Some(facility), Some(version)) = (number_of(part), version) {
+            if let (Some(facility), Some(version)) = (number_of(part), version_of(part)) {
                 versions.insert(facility, version);
             }
         }

@@ -62,10 +62,10 @@ impl PostgresTransaction {
     /// Begins one. With a mapping, errors with `Superseded` where another one counts; none takes
     /// over before the end of the transaction.
     pub(super) async fn begin(store: &PostgresStore, lock_timeout: Duration) -> Result<Self> {
-        // All in one round trip. This transaction refreshes what it writes, so the triggers need
-        // not mark it. They recognise it by its number, which no other session can have set.
         let most = store.mapping.as_ref().map_or(Duration::MAX, |mapping| mapping.most_lock_wait);
         let lock_timeout = lock_timeout.min(most);
+        // All in one round trip. This transaction refreshes what it writes, so the triggers need
+        // not mark it. They recognise it by its number, which no other session can have set.
         let mut begin = format!(
             "{BEGIN}; SET LOCAL lock_timeout = {}; SELECT \
              pg_catalog.set_config('facility_summary.refreshes', pg_current_xact_id()::text, true)",
