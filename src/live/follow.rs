@@ -8,7 +8,7 @@ use super::{
     cell::FacilityCell,
     connection::Connection,
     pushed::{Pushed, tag_of},
-    shard::Shard,
+    shard::{Shard, ticks},
     turn::Touched,
 };
 
@@ -156,7 +156,7 @@ impl Shard {
 
     /// What a client has that knows this entity tag.
     pub fn known(&self, id: Uuid, etag: &str) -> Known {
-        let now_ms = self.hub.parts.clock.now_ms();
+        let now_ms = self.hub.parts.server.now_ms();
         let facility = self.hub.parts.directory.get(id);
         let today = facility.map(|facility| facility.zone.today(now_ms).date);
         today.map_or_else(Known::default, |today| Known::of(etag, today))
@@ -170,6 +170,22 @@ impl Shard {
     /// The present tick.
     pub fn ticks_now(&self) -> u64 {
         self.tick.get()
+    }
+
+    /// Waits until this is so, for so many seconds at most, and looks after each turn. Returns
+    /// whether it is.
+    pub async fn wait_until(&self, seconds: u64, is_so: impl Fn() -> bool) -> bool {
+        let until = self.tick.get() + ticks(seconds);
+        loop {
+            let turned = self.turned.notified();
+            if is_so() {
+                return true;
+            }
+            if self.tick.get() >= until {
+                return false;
+            }
+            turned.await;
+        }
     }
 }
 

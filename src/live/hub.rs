@@ -10,13 +10,13 @@ use std::{
 };
 
 use dashmap::{DashMap, Entry as Count};
-use tokio::{runtime::Handle, sync::Semaphore};
 use uuid::Uuid;
 
 use super::{
     inbox::{Got, Inbox},
     pushed::Pushed,
     replay::{Replay, Since},
+    server::Server,
 };
 use crate::{
     access::{Guard, network::Network},
@@ -24,13 +24,10 @@ use crate::{
         memory::Memory,
         watcher::{Taken, Watcher},
     },
-    changes::Changes,
-    clock::Clock,
     config::LiveSettings,
     directory::Directory,
     metrics::Metrics,
     protocol::Position,
-    service::{lists::Lists, outage::Outage, reads::Reads},
 };
 
 /// What the hub needs.
@@ -39,24 +36,14 @@ pub struct HubParts {
     pub memory: Arc<Memory>,
     /// The facilities, and the epoch that is served.
     pub directory: Arc<Directory>,
-    /// Reads of one day.
-    pub reads: Arc<Reads>,
-    /// Reads of the day of all facilities.
-    pub lists: Arc<Lists>,
-    /// Whether changes of other servers arrive here.
-    pub changes: Arc<Changes>,
-    /// Whether the database is out of reach.
-    pub outage: Arc<Outage>,
-    /// The database's clock.
-    pub clock: Arc<Clock>,
+    /// Reads, the time, and what is lost.
+    pub server: Arc<dyn Server>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// Verifies credentials; `None` where there is no sign-in.
     pub guard: Option<Arc<Guard>>,
     /// The settings.
     pub settings: LiveSettings,
-    /// The runtime of all work other than HTTP itself.
-    pub runtime: Handle,
 }
 
 /// Knows all clients of this process.
@@ -65,7 +52,6 @@ pub struct Hub {
     pub parts: HubParts,
     inboxes: RwLock<Vec<Arc<Inbox>>>,
     replay: Mutex<Replay>,
-    pub(super) loads: Semaphore,
     pub(super) clients: AtomicUsize,
     of: DashMap<Payer, usize>,
     /// When another client may connect.
@@ -127,7 +113,6 @@ impl Hub {
             parts,
             inboxes: RwLock::default(),
             replay: Mutex::default(),
-            loads: Hub::turns(),
             clients: AtomicUsize::new(0),
             of: DashMap::new(),
             next: Mutex::default(),
@@ -164,13 +149,13 @@ impl Hub {
 
     /// Why nothing can be proven now, in a word; `None` where it can.
     pub fn lost(&self) -> Option<&'static str> {
-        if self.parts.outage.is_on() {
+        if self.parts.server.is_in_outage() {
             return Some("source");
         }
-        if !self.parts.changes.is_attached() {
+        if !self.parts.server.is_attached() {
             return Some("stream");
         }
-        let age_ms = |at_ms: i64| self.parts.clock.now_ms().saturating_sub(at_ms);
+        let age_ms = |at_ms: i64| self.parts.server.now_ms().saturating_sub(at_ms);
         match self.proven_ms() {
             Some(at_ms) if age_ms(at_ms) <= UNPROVEN_MS => None,
             _ => Some("unproven"),
@@ -313,7 +298,7 @@ impl Watcher for Hub {
     fn took(&self, taken: &Taken<'_>) {
         let Taken { key, entry, is_change, at, epoch } = *taken;
         if is_change {
-            self.replay().note(at, self.parts.clock.now_ms(), Some(key.facility_id));
+            self.replay().note(at, self.parts.server.now_ms(), Some(key.facility_id));
             self.taken.fetch_add(1, Ordering::AcqRel);
         }
         let mut pushed = None;
@@ -332,7 +317,7 @@ impl Watcher for Hub {
     }
 
     fn changed_facilities(&self, ids: &[Uuid], at: Position) {
-        let now_ms = self.parts.clock.now_ms();
+        let now_ms = self.parts.server.now_ms();
         let mut replay = self.replay();
         ids.iter().for_each(|id| replay.note(at, now_ms, Some(*id)));
         drop(replay);
@@ -340,7 +325,7 @@ impl Watcher for Hub {
     }
 
     fn proved(&self, _: i64, at: Position) {
-        self.replay().note(at, self.parts.clock.now_ms(), None);
+        self.replay().note(at, self.parts.server.now_ms(), None);
     }
 
     fn broke(&self, at: Position) {

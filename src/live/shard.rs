@@ -12,6 +12,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use prometheus::{Histogram, IntCounter, IntGauge};
 use serde_json::json;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{
@@ -73,6 +74,8 @@ pub struct Shard {
     pub(super) totals_of: Cell<u64>,
     /// Somebody has no totals yet of the facilities that it may see.
     pub(super) wants_totals: Cell<bool>,
+    /// Tells those that wait for something that a turn may bring.
+    pub(super) turned: Notify,
     metrics: [MetricCells; 2],
 }
 
@@ -95,7 +98,7 @@ impl Shard {
         })
     }
 
-    /// A shard that does nothing until it is run.
+    /// A shard that does nothing until it is run, or somebody calls `turn` and `tick` for it.
     pub fn new(hub: Arc<Hub>) -> Self {
         let metrics = &hub.parts.metrics;
         let metrics = [Transport::Websocket, Transport::Sse].map(|transport| {
@@ -124,6 +127,7 @@ impl Shard {
             lost_since: Cell::new(None),
             totals_of: Cell::new(0),
             wants_totals: Cell::new(false),
+            turned: Notify::new(),
             metrics,
             hub,
         }
@@ -194,7 +198,7 @@ impl Shard {
 
     /// The latest instant that the database's clock can show, as messages show it.
     pub fn now(&self) -> serde_json::Value {
-        wire::instant(Some(self.hub.parts.clock.latest_ms()))
+        wire::instant(Some(self.hub.parts.server.latest_ms()))
     }
 
     pub(super) fn epoch_name(&self) -> serde_json::Value {

@@ -10,6 +10,7 @@ use super::{
     connection::Connection,
     loader::Loaded,
     pushed::Pushed,
+    server::NotFound,
     shard::{Shard, ticks},
     wire::Close,
 };
@@ -19,7 +20,7 @@ pub(super) type Touched = Vec<Rc<Connection>>;
 
 impl Shard {
     /// Takes what has come, and writes it.
-    pub(super) fn turn(&self) {
+    pub fn turn(&self) {
         // Both are loaded before what they are said of is taken.
         let proven_ms = self.hub.proven_ms();
         let position = self.hub.parts.memory.fill_token().position;
@@ -36,7 +37,7 @@ impl Shard {
             self.place(facility, &mut touched);
         }
         if is_settled {
-            let now_ms = self.hub.parts.clock.now_ms();
+            let now_ms = self.hub.parts.server.now_ms();
             for pushed in got.changes.into_values() {
                 self.change(&pushed, now_ms, &mut touched);
             }
@@ -47,6 +48,7 @@ impl Shard {
         self.position.set(position);
         self.proven_ms.set(proven_ms.filter(|_| is_settled));
         touched.iter().for_each(|connection| connection.flush(self));
+        self.turned.notify_waiters();
     }
 
     /// Whether it is known which epoch is served. Another one begins here: clients are told, and
@@ -84,7 +86,7 @@ impl Shard {
 
     pub(super) fn want_all(&self, touched: &mut Touched) {
         let memory = &self.hub.parts.memory;
-        let is_attached = self.hub.parts.changes.is_attached();
+        let is_attached = self.hub.parts.server.is_attached();
         let tick = self.tick.get();
         let cells: Vec<_> = self.cells.borrow().values().cloned().collect();
         for cell in cells {
@@ -119,13 +121,13 @@ impl Shard {
         }
         let (day, pushed) = match loaded.result {
             Ok(read) => read,
-            Err(false) => return,
-            Err(true) => {
+            Err(NotFound::Unavailable) => return,
+            Err(NotFound::Gone) => {
                 drop(state);
                 return self.gone(&cell, touched);
             }
         };
-        let now_ms = self.hub.parts.clock.now_ms();
+        let now_ms = self.hub.parts.server.now_ms();
         let facility = self.hub.parts.directory.get(cell.id);
         if facility.is_none_or(|facility| facility.zone.today(now_ms) != day) {
             return; // it is read again
@@ -181,7 +183,7 @@ impl Shard {
             }
             None => return,
         };
-        let now_ms = self.hub.parts.clock.now_ms();
+        let now_ms = self.hub.parts.server.now_ms();
         let today = self.hub.parts.directory.get(id).map(|facility| facility.zone.today(now_ms));
         {
             let mut state = cell.state.borrow_mut();

@@ -13,9 +13,17 @@ use crate::access::Visible;
 const NAMED: usize = 1_000;
 
 impl Shard {
+    /// From now on a client may see these facilities.
+    pub fn show(&self, connection: &Rc<Connection>, visible: Visible) {
+        let before = std::mem::replace(&mut connection.state().visible, visible);
+        if before != connection.state().visible {
+            self.changed_view(connection, &before);
+        }
+    }
+
     /// A client leaves the facilities that it may not see any more, and is told which; all and the
     /// totals become those of what it may see now. `before` is what it could see.
-    pub(super) fn changed_view(&self, connection: &Rc<Connection>, before: &Visible) {
+    fn changed_view(&self, connection: &Rc<Connection>, before: &Visible) {
         let (now, follows_all) = {
             let state = connection.state();
             (state.visible.clone(), state.all.is_some())

@@ -13,7 +13,7 @@ use std::{
 use actix_web::web;
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{runtime::Handle, sync::Semaphore, task::JoinHandle};
 
 use super::{Core, StartError, listeners::Listeners, replica_link::Running, sign_in};
 use crate::{
@@ -24,7 +24,10 @@ use crate::{
         JobParts, Jobs, access::AccessFollower, drain::Drain, midnight::Midnight,
         owners_check::OwnersCheck, sample_audit::SampleAudit, source_comparison::SourceComparison,
     },
-    live::hub::{Hub, HubParts},
+    live::{
+        hub::{Hub, HubParts},
+        tiers::{AT_ONCE, Tiers},
+    },
     service::{
         lists::{Lists, shared_proof::SharedProof},
         ranges::Ranges,
@@ -198,15 +201,20 @@ fn hub(
     Hub::new(HubParts {
         memory: core.memory.clone(),
         directory: core.directory.clone(),
-        reads: reads.clone(),
-        lists: lists.clone(),
-        changes: core.changes.clone(),
-        outage: core.outage.clone(),
-        clock: core.clock.clone(),
+        server: Arc::new(Tiers {
+            memory: core.memory.clone(),
+            directory: core.directory.clone(),
+            reads: reads.clone(),
+            lists: lists.clone(),
+            changes: core.changes.clone(),
+            outage: core.outage.clone(),
+            clock: core.clock.clone(),
+            runtime: Handle::current(),
+            places: Semaphore::new(AT_ONCE),
+        }),
         metrics: core.metrics.clone(),
         guard: guard.cloned(),
         settings: core.settings.live.clone(),
-        runtime: Handle::current(),
     })
 }
 

@@ -3,7 +3,6 @@
 use std::{
     collections::{HashMap, HashSet},
     rc::Rc,
-    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -14,6 +13,7 @@ use crate::{
     live::{
         connection::Connection,
         follow::{Known, MOST_FACILITIES},
+        server::NotFound,
         shard::Shard,
         slots::number_of,
     },
@@ -35,11 +35,11 @@ pub struct Asked {
     pub resume: Option<String>,
 }
 
-/// How long a client that comes back waits until this server has come as far as the last one.
-const CATCH_UP: Duration = Duration::from_secs(2);
-const POLL: Duration = Duration::from_millis(10);
-/// How long a state is read for a client that comes back.
-const LOAD: Duration = Duration::from_secs(5);
+/// The seconds that a client which comes back waits until this server has come as far as the last
+/// one.
+const CATCH_UP: u64 = 2;
+/// The seconds within which a state is read for a client that comes back.
+const LOAD: u64 = 5;
 
 /// Has a client follow what it asks for, and tells it what was refused.
 pub async fn subscribe(shard: Rc<Shard>, connection: Rc<Connection>, asked: Asked) {
@@ -128,13 +128,10 @@ async fn may_follow(
     if shard.hub.parts.directory.get(id).is_some() {
         return Ok(id);
     }
-    // In a task of its own: others may wait for its query.
-    let hub = shard.hub.clone();
-    let found = hub.parts.runtime.clone().spawn(async move { hub.find(id).await.map(drop) });
-    match found.await {
-        Ok(Ok(())) => Ok(id),
-        Ok(Err(true)) => Err("unknown"),
-        _ => Err("unavailable"),
+    match shard.hub.parts.server.clone().find(id).await {
+        Ok(()) => Ok(id),
+        Err(NotFound::Gone) => Err("unknown"),
+        Err(NotFound::Unavailable) => Err("unavailable"),
     }
 }
 
@@ -151,16 +148,11 @@ async fn place_of(shard: &Rc<Shard>, text: &str) -> Result<(Position, u64), &'st
         return Err("epoch");
     }
     let at = Position { generation, number };
-    let reached = async {
-        loop {
-            let here = shard.hub.parts.memory.fill_token().position;
-            if here.generation != generation || here.number >= number {
-                return;
-            }
-            tokio::time::sleep(POLL).await;
-        }
+    let is_reached = || {
+        let here = shard.hub.parts.memory.fill_token().position;
+        here.generation != generation || here.number >= number
     };
-    if tokio::time::timeout(CATCH_UP, reached).await.is_err() {
+    if !shard.wait_until(CATCH_UP, is_reached).await {
         return Err("behind");
     }
     shard.hub.since(at).map(|_| (at, followed)).ok_or("trimmed")
@@ -168,12 +160,7 @@ async fn place_of(shard: &Rc<Shard>, text: &str) -> Result<(Position, u64), &'st
 
 /// Sends what has changed since a position, and nothing else.
 async fn go_on(shard: &Rc<Shard>, connection: &Rc<Connection>, at: Position) {
-    let loaded = async {
-        while !connection.has_loaded() {
-            tokio::time::sleep(POLL).await;
-        }
-    };
-    let _ = tokio::time::timeout(LOAD, loaded).await;
+    shard.wait_until(LOAD, || connection.has_loaded()).await;
     // By now every change behind the position is either named by it, or yet to come.
     let since = shard.hub.since(at);
     connection.release(|newest, day_start_ms| {
