@@ -44,6 +44,8 @@ pub struct HubParts {
     pub guard: Option<Arc<Guard>>,
     /// The settings.
     pub settings: LiveSettings,
+    /// The stream of changes is within this process.
+    pub is_alone: bool,
 }
 
 /// Knows all clients of this process.
@@ -165,7 +167,19 @@ impl Hub {
     /// What has changed since a position of the epoch that is served; `None` where that is not
     /// known.
     pub fn since(&self, at: Position) -> Option<Since> {
-        self.replay().since(at)
+        let here = self.parts.memory.fill_token().position;
+        let is_reached = here.generation == at.generation && here.number >= at.number;
+        self.replay().since(at).filter(|_| is_reached)
+    }
+
+    /// Notes that a facility has changed, for clients that come back. Where the stream is within
+    /// this process, so are all positions, and what is ahead of it comes next.
+    fn note(&self, facility: Uuid, at: Position, is_ahead: bool) {
+        let server = &self.parts.server;
+        match is_ahead && !self.parts.is_alone {
+            true => self.replay().note_read(facility, server.latest_ms()),
+            false => self.replay().note(at, server.now_ms(), Some(facility)),
+        }
     }
 
     /// Takes a client, or says why not.
@@ -296,9 +310,9 @@ impl Drop for Seat {
 
 impl Watcher for Hub {
     fn took(&self, taken: &Taken<'_>) {
-        let Taken { key, entry, is_change, at, epoch } = *taken;
+        let Taken { key, entry, is_change, at, is_ahead, epoch } = *taken;
         if is_change {
-            self.replay().note(at, self.parts.server.now_ms(), Some(key.facility_id));
+            self.note(key.facility_id, at, is_ahead);
             self.taken.fetch_add(1, Ordering::AcqRel);
         }
         let mut pushed = None;
@@ -317,15 +331,12 @@ impl Watcher for Hub {
     }
 
     fn changed_facilities(&self, ids: &[Uuid], at: Position) {
-        let now_ms = self.parts.server.now_ms();
-        let mut replay = self.replay();
-        ids.iter().for_each(|id| replay.note(at, now_ms, Some(*id)));
-        drop(replay);
+        ids.iter().for_each(|id| self.note(*id, at, true));
         self.each_inbox(|inbox| inbox.tell(|got: &mut Got| got.facilities.extend(ids)));
     }
 
-    fn proved(&self, _: i64, at: Position) {
-        self.replay().note(at, self.parts.server.now_ms(), None);
+    fn proved(&self, at_ms: i64, at: Position) {
+        self.replay().prove(at, self.parts.server.now_ms(), at_ms);
     }
 
     fn broke(&self, at: Position) {

@@ -8,7 +8,7 @@ use super::{
     hub::Hub,
     inbox::Inbox,
     pushed::Pushed,
-    server::{Found, NotFound},
+    server::{Found, Least, NotFound},
 };
 use crate::domain::day::Day;
 
@@ -18,35 +18,46 @@ pub struct Loaded {
     pub facility: Uuid,
     /// In which epoch it was asked for.
     pub epoch: u32,
+    /// The version that was asked for. An older one is of another history: this one was waited for.
+    pub least: i64,
     /// The day and its state.
     pub result: Result<(Day, Arc<Pushed>), NotFound>,
 }
 
 impl Loaded {
-    fn of(facility: Uuid, epoch: u32, found: Result<Found, NotFound>) -> Self {
+    fn of(facility: Uuid, epoch: u32, least: i64, found: Result<Found, NotFound>) -> Self {
         let pushed = |Found { day, entry, as_of_ms }| {
             (day, Pushed::new(facility, day.date, entry, as_of_ms, epoch))
         };
-        Loaded { facility, epoch, result: found.map(pushed) }
+        Loaded { facility, epoch, least, result: found.map(pushed) }
     }
 }
 
 impl Hub {
     /// What memory has of today, if it is fresh enough. Never waits.
-    pub fn load_from_memory(&self, facility: Uuid, min_version: i64) -> Option<Loaded> {
+    pub fn load_from_memory(&self, facility: Uuid, least: i64) -> Option<Loaded> {
         let epoch = self.parts.memory.epoch_count();
-        let found = self.parts.server.read_memory(facility, min_version)?;
-        Some(Loaded::of(facility, epoch, Ok(found)))
+        let found = self.parts.server.read_memory(facility, least)?;
+        Some(Loaded::of(facility, epoch, least, Ok(found)))
     }
 
-    /// Reads today of a facility, and tells the shard of this thread.
-    pub fn load(&self, facility: Uuid, min_version: i64, inbox: Arc<Inbox>) {
-        let epoch = self.parts.memory.epoch_count();
-        let reading = self.parts.server.clone().read(facility, min_version);
+    /// Reads today of a facility, and tells the shard.
+    pub fn load(self: &Arc<Self>, facility: Uuid, least: i64, inbox: Arc<Inbox>) {
+        let hub = self.clone();
         tokio::task::spawn_local(async move {
-            let loaded = Loaded::of(facility, epoch, reading.await);
-            inbox.tell(|got| got.loaded.push(loaded));
+            hub.read(facility, Least::Version(least), &inbox).await;
         });
+    }
+
+    /// Reads today of a facility, and tells the shard. Returns whether it could be read.
+    pub async fn read(&self, facility: Uuid, least: Least, inbox: &Inbox) -> bool {
+        let epoch = self.parts.memory.epoch_count();
+        let found = self.parts.server.clone().read(facility, least).await;
+        let is_known = !matches!(found, Err(NotFound::Unavailable));
+        let version = if let Least::Version(version) = least { version } else { i64::MAX };
+        let loaded = Loaded::of(facility, epoch, version, found);
+        inbox.tell(|got| got.loaded.push(loaded));
+        is_known
     }
 
     /// How many clients there are.

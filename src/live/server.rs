@@ -18,6 +18,15 @@ pub struct Found {
     pub as_of_ms: i64,
 }
 
+/// What a read must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Least {
+    /// This version.
+    Version(i64),
+    /// All that is committed by now, also what has not arrived here.
+    Now,
+}
+
 /// Why nothing was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotFound {
@@ -56,7 +65,7 @@ pub trait Server: Send + Sync {
     fn read_memory(&self, facility: Uuid, min_version: i64) -> Option<Found>;
 
     /// Reads today, by the way of all reads.
-    async fn read(self: Arc<Self>, facility: Uuid, min_version: i64) -> Result<Found, NotFound>;
+    async fn read(self: Arc<Self>, facility: Uuid, least: Least) -> Result<Found, NotFound>;
 
     /// Looks a facility up that the directory does not have.
     async fn find(self: Arc<Self>, facility: Uuid) -> Result<(), NotFound>;

@@ -22,7 +22,7 @@ use super::{
     hub::Hub,
     inbox::Inbox,
     pushed::Pushed,
-    slots::State,
+    slots::{Slot, State},
     wire::{self, Transport},
 };
 use crate::{
@@ -254,14 +254,19 @@ impl Shard {
     /// The instant as of which what the client follows is exact, in milliseconds, as far as that
     /// can be counted; and the number of facilities that cannot.
     fn exact_ms(&self, state: &State) -> (Option<i64>, usize) {
-        if state.totals.as_ref().is_some_and(|totals| !totals.are_current) {
+        if state.slots.iter().any(Slot::is_ahead) {
             return (None, 0);
         }
-        if state.all.is_none() {
-            return self.exact_ms_of(state.slots.iter().filter_map(|slot| slot.cell.as_ref()));
-        }
         let cells = self.cells.borrow();
-        self.exact_ms_of(cells.values().filter(|cell| state.visible.has(cell.id)))
+        let (exact_ms, uncounted) = match state.all {
+            None => self.exact_ms_of(state.slots.iter().filter_map(|slot| slot.cell.as_ref())),
+            Some(_) => self.exact_ms_of(cells.values().filter(|cell| state.visible.has(cell.id))),
+        };
+        match &state.totals {
+            None => (exact_ms, uncounted),
+            // `None`, where nothing is proven of one, is less than any instant.
+            Some(totals) => (exact_ms.min(totals.as_of_ms), uncounted),
+        }
     }
 
     fn exact_ms_of<'a>(
@@ -281,7 +286,6 @@ impl Shard {
                 continue;
             }
             let of_cell = proven_ms.and_then(|proven_ms| cell.exact_ms(memory, proven_ms));
-            // `None`, where nothing is proven of one, is less than any instant.
             exact_ms = exact_ms.min(of_cell);
         }
         (exact_ms, uncounted)

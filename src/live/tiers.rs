@@ -7,7 +7,7 @@ use tokio::{runtime::Handle, sync::Semaphore};
 use uuid::Uuid;
 
 use super::{
-    server::{Found, FoundTotals, NotFound, Server},
+    server::{Found, FoundTotals, Least, NotFound, Server},
     totals,
 };
 use crate::{
@@ -79,16 +79,16 @@ impl Server for Tiers {
         let located = self.directory.locate(facility)?;
         let now_ms = self.clock.now_ms();
         let day = located.facility.zone.today(now_ms);
-        let requested = self.requested(min_version);
+        let requested = self.requested(Least::Version(min_version));
         let answer = self.reads.read_memory(&located, &day, &requested, now_ms)?;
         Some(found(day, answer, now_ms))
     }
 
-    async fn read(self: Arc<Self>, facility: Uuid, min_version: i64) -> Result<Found, NotFound> {
+    async fn read(self: Arc<Self>, facility: Uuid, least: Least) -> Result<Found, NotFound> {
         let tiers = self.clone();
         let reading = self.runtime.spawn(async move {
             let _place = tiers.places.acquire().await;
-            let (day, answer) = tiers.read_day(facility, min_version).await?;
+            let (day, answer) = tiers.read_day(facility, least).await?;
             Ok(found(day, answer, tiers.clock.now_ms()))
         });
         reading.await.unwrap_or(Err(NotFound::Unavailable))
@@ -112,20 +112,26 @@ fn found(day: Day, answer: Answer, now_ms: i64) -> Found {
 }
 
 impl Tiers {
-    fn requested(&self, min_version: i64) -> FreshnessRequest {
+    fn requested(&self, least: Least) -> FreshnessRequest {
         let max_age = self.reads.freshness.max_age();
-        FreshnessRequest {
+        let (max_age_ms, min_version) = match least {
             // With `no-cache` each client would cost a refresh.
-            max_age_ms: i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX).max(1_000),
-            explicit: false,
+            Least::Version(version) => {
+                (i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX).max(1_000), version)
+            }
+            Least::Now => (0, 0),
+        };
+        FreshnessRequest {
+            max_age_ms,
+            explicit: least == Least::Now,
             max_stale_ms: None,
             only_if_cached: false,
             min_version,
         }
     }
 
-    async fn read_day(&self, facility: Uuid, version: i64) -> Result<(Day, Answer), NotFound> {
-        let mut least = version;
+    async fn read_day(&self, facility: Uuid, least: Least) -> Result<(Day, Answer), NotFound> {
+        let mut least = least;
         // More than once where the facility moves, or the version is of another history.
         for _ in 0..3 {
             let located = match self.directory.locate(facility) {
@@ -141,7 +147,7 @@ impl Tiers {
             match self.reads.read(&located, day, &requested, found).await.0 {
                 Ok(answer) => return Ok((day, answer)),
                 Err(ReadError::Moved | ReadError::NotFound) => {}
-                Err(ReadError::VersionNotReached) => least = 0,
+                Err(ReadError::VersionNotReached) => least = Least::Version(0),
                 Err(_) => return Err(NotFound::Unavailable),
             }
         }
@@ -178,7 +184,11 @@ impl Tiers {
         let day = DayRequest { date: None, text, query, form: Form::Plain, sees_all };
         let (asked_ms, interval_ms) = (self.clock.now_ms(), self.lists.render_interval_ms);
         let begins = |_: &Directory, _: i64| Ok::<(), ()>(());
-        let answer = self.lists.day_of_all(&day, self.requested(0), begins, || ()).await.ok()?;
+        let answer = self
+            .lists
+            .day_of_all(&day, self.requested(Least::Version(0)), begins, || ())
+            .await
+            .ok()?;
         let as_of_ms = self.clock.now_ms().saturating_sub(answer.age_ms);
         let mut page: serde_json::Value = serde_json::from_slice(&answer.page.body).ok()?;
         let totals = page.get_mut("totals")?.take();

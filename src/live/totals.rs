@@ -1,11 +1,14 @@
 //! The totals of all facilities, for clients that follow them. They are those of the list, so that
-//! both are the same.
+//! both are the same, and so is the instant as of which they are exact. They are read when
+//! something has changed, and each second, so that heartbeats can prove them as they stay: they may
+//! change also where memory takes nothing in, at a midnight or with a facility.
 
 use std::{collections::HashMap, rc::Rc};
 
-use serde_json::{Value, json};
+use serde_json::json;
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::{connection::Connection, shard::Shard, wire};
+use super::{connection::Connection, server::FoundTotals, shard::Shard, wire};
 use crate::access::Visible;
 
 /// A count of states that is never reached, so that totals are looked at again.
@@ -30,12 +33,13 @@ impl Shard {
         self.send_totals(visible, vec![connection.clone()]);
     }
 
-    /// Sends the totals to all that follow them, where something has changed, and to those that
-    /// have none yet of what they may see.
-    pub(super) fn look_at_totals(self: &Rc<Self>) {
+    /// Reads the totals for all that follow them, where something has changed or `is_due`, and for
+    /// those that have none yet of what they may see.
+    pub(super) fn look_at_totals(self: &Rc<Self>, is_due: bool) {
         let taken = self.hub.taken();
         let has_changed = self.totals_of.replace(taken) != taken;
-        if !has_changed && !self.wants_totals.take() {
+        let are_wanted = self.wants_totals.take();
+        if !has_changed && !is_due && !are_wanted {
             return;
         }
         let mut groups: HashMap<String, (Visible, Vec<Rc<Connection>>)> = HashMap::new();
@@ -43,7 +47,8 @@ impl Shard {
             let visible = {
                 let mut state = connection.state();
                 let Some(totals) = &mut state.totals else { continue };
-                if !has_changed && (totals.are_current || totals.are_asked) {
+                let lacks_some = totals.as_of_ms.is_none() || is_due;
+                if !has_changed && (totals.are_asked || !lacks_some) {
                     continue;
                 }
                 totals.are_asked = true;
@@ -66,11 +71,9 @@ impl Shard {
                 shard.totals_of.set(LOOK_AGAIN);
             }
             let counts = epoch == shard.count.get() && shard.unsettled.get().is_none();
-            let members = found.filter(|_| counts).map(|found| {
-                json!({ "totals": found.totals, "as_of": wire::instant(Some(found.as_of_ms)) })
-            });
+            let found = found.filter(|_| counts);
             for connection in to {
-                shard.take_totals(&connection, &visible, members.as_ref());
+                shard.take_totals(&connection, &visible, found.as_ref());
                 connection.flush(&shard);
             }
         });
@@ -78,20 +81,28 @@ impl Shard {
 
     /// Gives a client the totals of what it could see when they were asked for; `None` where they
     /// could not be had.
-    fn take_totals(&self, connection: &Connection, of: &Visible, members: Option<&Value>) {
+    fn take_totals(&self, connection: &Connection, of: &Visible, found: Option<&FoundTotals>) {
         let mut state = connection.state();
         if name_of(&state.visible) != name_of(of) {
             return; // it may see something else by now, and that was asked for
         }
         let Some(totals) = &mut state.totals else { return };
         totals.are_asked = false;
-        match members {
-            Some(members) => {
-                let message = connection.transport.of("totals", members.clone());
-                (totals.waiting, totals.are_current) = (Some(message), true);
+        let Some(found) = found else {
+            if totals.as_of_ms.is_none() {
+                self.wants_totals.set(true);
             }
-            None if !totals.are_current => self.wants_totals.set(true),
-            None => {}
+            return;
+        };
+        if totals.as_of_ms.is_some_and(|as_of_ms| as_of_ms > found.as_of_ms) {
+            return; // they were asked for before those that are there
         }
+        let number = xxh3_64(found.totals.to_string().as_bytes());
+        if totals.as_of_ms.is_none() || totals.last != number {
+            let as_of = wire::instant(Some(found.as_of_ms));
+            let message = json!({ "totals": found.totals, "as_of": as_of });
+            totals.waiting = Some(connection.transport.of("totals", message));
+        }
+        (totals.as_of_ms, totals.last) = (Some(found.as_of_ms), number);
     }
 }

@@ -61,7 +61,7 @@ impl Shard {
         let mut is_wider = false;
         for (id, cell) in &*self.cells.borrow() {
             match (before.has(*id), now.has(*id)) {
-                (true, false) if !cell.state.borrow().is_gone => {
+                (true, false) if cell.state.borrow().is_shown => {
                     hidden.insert(*id);
                 }
                 (false, true) => is_wider = true,

@@ -215,6 +215,7 @@ fn hub(
         metrics: core.metrics.clone(),
         guard: guard.cloned(),
         settings: core.settings.live.clone(),
+        is_alone: core.changes.attachment().is_none(),
     })
 }
 
