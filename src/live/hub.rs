@@ -1,6 +1,7 @@
 //! The hub: gets what memory takes in, and hands it to the shards, one for each HTTP worker.
 
 use std::{
+    collections::HashMap,
     net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
@@ -139,6 +140,20 @@ impl Hub {
         let inbox = Arc::new(Inbox::default());
         self.inboxes.write().unwrap_or_else(PoisonError::into_inner).push(inbox.clone());
         inbox
+    }
+
+    /// How many clients of this server follow a facility by its id.
+    pub fn viewers_of(&self, facility: Uuid) -> usize {
+        let mut count = 0;
+        self.each_inbox(|inbox| count += inbox.viewers_of(facility));
+        count
+    }
+
+    /// The same of each facility that has any.
+    pub fn viewers(&self) -> HashMap<Uuid, usize> {
+        let mut counts = HashMap::new();
+        self.each_inbox(|inbox| inbox.add_viewers(&mut counts));
+        counts
     }
 
     /// The instant as of which everything that was handed to the shards is exact, in milliseconds;

@@ -27,6 +27,7 @@ use crate::{
     live::{
         hub::{Hub, HubParts},
         tiers::{AT_ONCE, Tiers},
+        viewers::Viewers,
     },
     service::{
         lists::{Lists, shared_proof::SharedProof},
@@ -119,6 +120,7 @@ impl Application {
         let ranges = Arc::new(Ranges::new(reads.clone(), proof, super::pages_bytes(&settings)));
         let live = hub(&core, (&reads, &lists), guard.as_ref());
         let app = web::Data::new(AppState {
+            viewers: Viewers::start(&live, redis.clone(), &drain.stop),
             live,
             store: core.store,
             memory: core.memory,
@@ -174,6 +176,7 @@ impl Application {
         }
         tracing::info!("stopping");
         self.app.live.drain().await;
+        self.app.viewers.leave().await;
         serving.stop().await?;
         tracing::info!(
             "no request is left; events that were taken are committed, and then jobs end"

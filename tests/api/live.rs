@@ -5,6 +5,7 @@ mod document;
 mod events;
 mod limits;
 mod resume;
+mod viewers;
 mod views;
 mod watch;
 mod websocket;
