@@ -57,7 +57,12 @@ impl Shard {
         let cell =
             self.cells.borrow_mut().entry(id).or_insert_with(|| FacilityCell::new(id)).clone();
         let slot = connection.state().add(cell.clone(), known.tag, known.least);
-        cell.state.borrow_mut().viewers.push((connection.number.get(), slot));
+        {
+            let mut state = cell.state.borrow_mut();
+            state.viewers.push((connection.number.get(), slot));
+            // It is told, too, where the facility is not there.
+            state.is_gone = false;
+        }
         let version = cell.newest().map(|newest| newest.entry.version);
         let least = if known.least == i64::MAX { 0 } else { known.least };
         if version.is_none_or(|version| version < least) {

@@ -1,10 +1,12 @@
 //! Live clients, with a WebSocket library and bare HTTP that are not the service's own.
 
 pub mod client;
+mod days;
 mod document;
 mod events;
 mod limits;
 mod resume;
+mod truth;
 mod viewers;
 mod views;
 mod watch;
