@@ -43,6 +43,7 @@ missing_packages() {
     command -v script >/dev/null || echo bsdutils
     has_node || echo nodejs
     command -v npm >/dev/null || echo npm
+    PATH=$PATH:/usr/sbin command -v nginx >/dev/null || echo nginx
     command -v "${CHROMIUM:-chromium}" >/dev/null || echo chromium
 }
 

@@ -5,6 +5,7 @@ mod days;
 mod document;
 mod events;
 mod limits;
+mod nginx;
 mod resume;
 mod truth;
 mod viewers;

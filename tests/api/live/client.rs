@@ -2,12 +2,16 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    net::SocketAddr,
     time::Duration,
 };
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{
@@ -27,9 +31,13 @@ async fn in_time<T>(what: &str, coming: impl Future<Output = T>) -> T {
     came.unwrap_or_else(|_| panic!("no {what} in time"))
 }
 
+/// A connection, with TLS or without.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
 /// A client over WebSocket.
 pub struct Live {
-    pub socket: WebSocketStream<TcpStream>,
+    pub socket: WebSocketStream<Box<dyn Stream>>,
     /// The types of the messages that have come.
     pub seen: BTreeSet<String>,
 }
@@ -40,8 +48,17 @@ impl Live {
         service: &Service,
         headers: &[(&'static str, &str)],
     ) -> Result<Live, tungstenite::Error> {
-        let tcp = TcpStream::connect(service.address).await.expect("it listens");
-        let url = format!("ws://{}/v1/live", service.address);
+        Live::try_connect_at(service.address, headers).await
+    }
+
+    /// Connects to this address.
+    pub async fn try_connect_at(
+        address: SocketAddr,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Live, tungstenite::Error> {
+        let tcp = TcpStream::connect(address).await.expect("it listens");
+        let tcp: Box<dyn Stream> = Box::new(tcp);
+        let url = format!("ws://{address}/v1/live");
         let mut request = url.into_client_request().expect("it is a URL");
         for (name, value) in headers {
             let value = HeaderValue::from_str(value).expect("it is a header");
@@ -197,6 +214,16 @@ impl Events {
             }
         })
         .await
+    }
+
+    /// Waits until the body breaks off, without its end.
+    pub async fn breaks_off(mut self) {
+        in_time("break", async {
+            while let Ok(chunk) = self.response.chunk().await {
+                assert!(chunk.is_some(), "it has ended in order");
+            }
+        })
+        .await;
     }
 
     /// Whether no summary comes for a while.
