@@ -7,6 +7,7 @@ mod events;
 mod limits;
 mod nginx;
 mod resume;
+mod tls;
 mod truth;
 mod viewers;
 mod views;

@@ -17,7 +17,9 @@ use tokio_tungstenite::{
     tungstenite::{
         self, Message,
         client::IntoClientRequest,
+        handshake::client::generate_key,
         http::{HeaderName, HeaderValue},
+        protocol::Role,
     },
 };
 use uuid::Uuid;
@@ -65,6 +67,19 @@ impl Live {
             request.headers_mut().insert(HeaderName::from_static(name), value);
         }
         client_async(request, tcp).await.map(|(socket, _)| Live { socket, seen: BTreeSet::new() })
+    }
+
+    /// Connects by a connection that this client makes, such as one with TLS.
+    pub async fn over(client: &reqwest::Client, url: &str) -> Live {
+        let request =
+            client.get(url).header("Connection", "Upgrade").header("Upgrade", "websocket");
+        let request = request.header("Sec-WebSocket-Version", "13");
+        let request = request.header("Sec-WebSocket-Key", generate_key());
+        let answer = request.send().await.expect("it answers");
+        assert_eq!(answer.status(), 101);
+        let upgraded: Box<dyn Stream> = Box::new(answer.upgrade().await.expect("it is upgraded"));
+        let socket = WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await;
+        Live { socket, seen: BTreeSet::new() }
     }
 
     /// Connects, and returns the greeting.
