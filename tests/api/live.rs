@@ -3,6 +3,7 @@
 pub mod client;
 mod days;
 mod document;
+mod dropped;
 mod events;
 mod limits;
 mod nginx;
