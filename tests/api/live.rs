@@ -5,6 +5,7 @@ mod days;
 mod document;
 mod dropped;
 mod events;
+mod keys;
 mod limits;
 mod nginx;
 mod resume;
