@@ -79,7 +79,7 @@ impl Viewers {
         let here = self.hub.viewers_of(facility);
         let Some(shared) = &self.shared else { return Some(here) };
         let epoch = self.hub.parts.directory.served().load_full()?;
-        let now_ms = self.hub.parts.clock.now_ms();
+        let now_ms = self.hub.parts.server.now_ms();
         Some(here + shared.elsewhere(&epoch, facility, now_ms).await.ok()?)
     }
 
@@ -125,7 +125,7 @@ impl Viewers {
         if write.is_none() {
             write = shared.put(&epoch, 0, &all).await?;
         }
-        shared.name_this(&epoch, self.hub.parts.clock.now_ms()).await?;
+        shared.name_this(&epoch, self.hub.parts.server.now_ms()).await?;
         (told.write, told.at) = (write.unwrap_or(0), Some(Instant::now()));
         Ok(())
     }
