@@ -52,7 +52,7 @@ impl Shard {
         for some in hidden.chunks(NAMED) {
             let detail = "These facilities are not among those that you may see any more.";
             let told = json!({ "code": "forbidden", "facilities": some, "detail": detail });
-            connection.control("error", told);
+            connection.raw_control(connection.transport.dropping("error", told));
         }
     }
 

@@ -18,6 +18,7 @@ use crate::{
         shard::Shard,
         slots::number_of,
         tiers::AT_ONCE,
+        wire::Transport,
     },
     protocol::Position,
 };
@@ -80,6 +81,7 @@ pub async fn subscribe(shard: Rc<Shard>, connection: Rc<Connection>, asked: Aske
         // Of some of them the client may have nothing.
         _ => Err("facilities"),
     });
+    let drops = !refused.is_empty();
     let mut told = json!({
         "id": asked.id, "facilities": ids, "subject": subject, "refused": refused,
     });
@@ -87,7 +89,8 @@ pub async fn subscribe(shard: Rc<Shard>, connection: Rc<Connection>, asked: Aske
         told["resumed"] = (resume.is_ok() && subject.is_none()).into();
         told["reason"] = resume.as_ref().err().map_or(Value::Null, |reason| (*reason).into());
     }
-    connection.control("subscribed", told);
+    let encode = if drops { Transport::dropping } else { Transport::of };
+    connection.raw_control(encode(connection.transport, "subscribed", told));
     let comes_back = resume.is_some_and(|place| !matches!(place, Err("epoch" | "unknown")));
     let place = resume.and_then(Result::ok);
     for (id, text) in taken {
