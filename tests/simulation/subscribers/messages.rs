@@ -72,6 +72,7 @@ impl Received {
                 Some(("event", of)) => name = of.to_owned(),
                 Some(("data", of)) => data = serde_json::from_str(of).expect("data is JSON"),
                 Some(("id", of)) => id = Some(of.to_owned()),
+                None if line == "id:" => id = Some(String::new()),
                 _ => {}
             }
         }

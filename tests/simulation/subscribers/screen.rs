@@ -128,7 +128,7 @@ impl Screen {
             other => return Err(format!("it is told {other}: {members}")),
         }
         if id.is_some() {
-            self.last_id = id;
+            self.last_id = id.filter(|id| !id.is_empty());
         }
         Ok(())
     }

@@ -187,6 +187,7 @@ pub async fn answer(sim: Sim, r: usize, asked: Asked) {
             let Some(live) = sim.live(r) else { return };
             live.tap.reads(facility, false);
             let found = read_today(&sim, r, facility, least).await;
+            sim.step().await; // the shard hears of it later
             live.tap.reads(facility, true);
             let _ = told.send(found);
         }
