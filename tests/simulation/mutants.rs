@@ -1,7 +1,8 @@
 //! The rules of the protocol. The simulation breaks each of them in turn. If it finds no wrong
 //! answer then, its schedules are too simple, or the rule is not needed. (One rule was not needed:
 //! to delete no outbox row when a later generation has begun than the drain snapshot shows. Rule 8
-//! in docs/freshness.md says why. Of the hub, it was not needed to begin its replay anew after a gap,
+//! in docs/freshness.md says why. Of the hub, it was not needed to begin its replay anew after a
+//! gap,
 //! and to send the new day to whoever comes back after a midnight: what memory takes in later is
 //! noted as changed anyway. And that a facility is read again which a message only names: its days
 //! without a row are not shown, and what changes it has a message of its own.)
@@ -141,14 +142,16 @@ pub enum Mutant {
     /// show that a facility has changed.
     AnnouncesWhatMayHaveMoved,
     // The rules of the hub, which subscribers see broken. `is_of_hub` relies on the order.
-    /// A shard takes what has come before it loads how far that is proven, so that a change in between
+    /// A shard takes what has come before it loads how far that is proven, so that a change in
+    /// between
     /// is proven and not sent.
     TakesBeforeItLoads,
     /// A heartbeat is sent before the figures that it is about.
     ProvesBeforeItSends,
     /// A heartbeat does not wait for the facilities of a client that comes back.
     ProvesWhatIsHeld,
-    /// A heartbeat claims what is proven of the figures, although the directory may be exact as of an
+    /// A heartbeat claims what is proven of the figures, although the directory may be exact as of
+    /// an
     /// earlier instant.
     HeartbeatsWithoutDirectory,
     /// A shard hears of the changes of a facility once it was read, and not from before the read.

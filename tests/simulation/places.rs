@@ -33,7 +33,8 @@ pub const MIDNIGHT_MS: i64 = BEGIN_MS + 4 * HOUR_MS;
 const HOUR_MS: i64 = 3_600_000;
 
 /// The instants that deliveries and requests are about: the evening before, which has another date
-/// in each zone; noon, which has the same date in both; and the begin, which is today in both until a
+/// in each zone; noon, which has the same date in both; and the begin, which is today in both
+/// until a
 /// midnight comes.
 pub const PLACES: [i64; 3] = [BEGIN_MS - 24 * HOUR_MS, BEGIN_MS - 8 * HOUR_MS, BEGIN_MS];
 /// The index of the evening before in `PLACES`.
