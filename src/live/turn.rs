@@ -211,6 +211,9 @@ impl Shard {
         };
         let now_ms = self.hub.parts.server.now_ms();
         let today = self.hub.parts.directory.get(id).map(|facility| facility.zone.today(now_ms));
+        if today.is_none() && cell.state.borrow().is_gone {
+            return; // it is still gone: to read it would tell of it again
+        }
         let is_other_day = {
             let mut state = cell.state.borrow_mut();
             state.is_gone = false;
