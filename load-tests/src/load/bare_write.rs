@@ -1,4 +1,5 @@
-//! What the kernel alone takes for a message: a bare write to one loopback connection after another.
+//! What the kernel alone takes for a message: a bare write to one loopback connection after the
+//! other.
 
 use std::{
     io::{Read, Write},

@@ -260,7 +260,8 @@ async fn publish(
         let (h, m, s) = (s / 3_600, s / 60 % 60, s % 60);
         let body = format!(
             "{{\"type\":\"summary\",\"summary\":{{\"facility_id\":\"{}\",\"updated_at\":\
-             \"2026-01-01T{h:02}:{m:02}:{s:02}.{ms:03}Z\",\"version\":{version},\"rest\":\"{}\"}}}}",
+             \"2026-01-01T{h:02}:{m:02}:{s:02}.{ms:03}Z\",\"version\":{version},\
+             \"rest\":\"{}\"}}}}",
             crate::events::id(1, facility),
             "x".repeat(350)
         );

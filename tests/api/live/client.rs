@@ -262,7 +262,8 @@ impl Events {
 fn parse(text: &str) -> Event {
     let mut event = Event { name: String::new(), data: Value::Null, id: None, retry: None };
     for line in text.lines() {
-        let (field, value) = line.split_once(": ").unwrap_or((line, ""));
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
             "event" => value.clone_into(&mut event.name),
             "data" => event.data = serde_json::from_str(value).expect("it is JSON"),
