@@ -40,9 +40,11 @@ missing_packages() {
     command -v setpriv >/dev/null || echo util-linux
     command -v ps >/dev/null || echo procps
     command -v curl >/dev/null || echo curl
+    PATH=$PATH:/usr/sbin command -v ip >/dev/null || echo iproute2
     command -v script >/dev/null || echo bsdutils
     has_node || echo nodejs
     command -v npm >/dev/null || echo npm
+    PATH=$PATH:/usr/sbin command -v nginx >/dev/null || echo nginx
     command -v "${CHROMIUM:-chromium}" >/dev/null || echo chromium
 }
 

@@ -23,4 +23,4 @@ pub mod visible;
 
 pub use guard::{Browsers, Denial, Guard, SignedIn};
 pub use people::People;
-pub use visible::Visible;
+pub use visible::{Visible, VisibleIds};

@@ -23,6 +23,12 @@ fn lost_race(recent: &RecentChanges, token: &FillToken, row: &SummaryRow) -> boo
         || recent.is_of_former_life(key.facility_id, version)
 }
 
+/// The position of a row that was read, and whether its message may be yet to come.
+fn read_at(recent: &RecentChanges, row: &SummaryRow) -> (Position, bool) {
+    let version = row.summary.version;
+    (recent.after(), version == 0 || recent.version(&row.key()) < version)
+}
+
 /// Whether an answer changes: that of the day, or the lists and totals, which show no figures of a
 /// day that cannot be counted.
 fn differs(held: Option<&Arc<Entry>>, entry: &Entry) -> bool {
@@ -45,15 +51,15 @@ impl Memory {
         if lost_race(&recent, token, row) {
             return Fill::LostRace;
         }
-        Fill::Kept(self.keep(&recent, recent.after(), since, row, as_of_ms))
+        Fill::Kept(self.keep(&recent, read_at(&recent, row), since, row, as_of_ms))
     }
 
     /// Keeps the better one of this row and the entry held, and answers it. `at` is the position of
-    /// the message that brought it; for a row that was read, the one behind it.
+    /// the message that brought it, as `Taken` has it.
     pub(super) fn keep(
         &self,
         recent: &RecentChanges,
-        at: Position,
+        (at, is_ahead): (Position, bool),
         since: Position,
         row: &SummaryRow,
         as_of_ms: i64,
@@ -71,7 +77,8 @@ impl Memory {
         self.put(key, entry.clone());
         self.views.take(&key, &entry, Some(&row.summary), self.session());
         let is_change = differs(held.as_ref(), &entry);
-        let taken = Taken { key, entry: &entry, is_change, at, epoch: recent.epoch };
+        let epoch = recent.epoch;
+        let taken = Taken { key, entry: &entry, is_change, at, is_ahead, epoch };
         self.tell(|watcher| watcher.took(&taken));
         entry
     }
@@ -135,8 +142,9 @@ impl Memory {
             let entry = Arc::new(entry);
             self.views.take(&row.key(), &entry, Some(&row.summary), self.session());
             let is_change = differs(held.get(date), &entry);
-            let (key, at, epoch) = (row.key(), recent.after(), recent.epoch);
-            let taken = Taken { key, entry: &entry, is_change, at, epoch };
+            let (key, (at, is_ahead)) = (row.key(), read_at(&recent, row));
+            let epoch = recent.epoch;
+            let taken = Taken { key, entry: &entry, is_change, at, is_ahead, epoch };
             self.tell(|watcher| watcher.took(&taken));
             new.push((date, entry.clone()));
             Fill::Kept(entry)

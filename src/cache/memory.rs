@@ -295,7 +295,7 @@ impl Memory {
         if known < version {
             recent.remember(key, version);
         }
-        self.keep(recent, recent.at, since, row, row.as_of_ms);
+        self.keep(recent, (recent.at, false), since, row, row.as_of_ms);
     }
 
     /// Whether this version of the key, or a newer one, was consumed and is still remembered; if

@@ -18,6 +18,8 @@ pub struct Taken<'a> {
     pub is_change: bool,
     /// The position of the message that brought it; the next one, where it was read.
     pub at: Position,
+    /// It was read, and its message may be yet to come.
+    pub is_ahead: bool,
     /// Counts the epochs, as `Memory::epoch_count` does.
     pub epoch: u32,
 }
@@ -34,7 +36,8 @@ pub trait Watcher: Send + Sync {
     /// These facilities were registered, changed or removed, as the directory has read.
     fn changed_facilities(&self, ids: &[Uuid], at: Position);
 
-    /// A watermark was consumed. Called before it counts.
+    /// A watermark was consumed. Called before it counts. The message of each change that was
+    /// committed by then is not behind it.
     fn proved(&self, at_ms: i64, at: Position);
 
     /// A stream session has ended: what is held has to be read again.

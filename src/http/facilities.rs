@@ -61,6 +61,10 @@ pub struct FacilityDetail {
     /// The facility's current local date.
     #[schema(value_type = String, format = Date)]
     pub today: Date,
+    /// How many clients of live updates follow it by its id, on all servers: about, since servers
+    /// tell each other every few seconds. Null while that cannot be found out. The entity tag does
+    /// not count it.
+    pub viewers: Option<usize>,
 }
 
 /// A page of facilities, in the order of their names.
@@ -150,8 +154,13 @@ pub async fn one(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespon
     let requested = freshness_request(&request, &app, 0);
     app.read_directory(&requested).await?;
     let located = app.facility(&request, DirectoryDemand::Of(requested.max_age_ms)).await?;
+    let viewers = app.viewers.of(located.facility.id).await;
     let until_ms = located.facility.zone.today(app.clock.now_ms()).end_ms;
-    Ok(list_answer::json(&request, &detail(&located.facility, &app), |response| {
+    let tagged = detail(&located.facility, &app);
+    // The tag is that of the facility, whoever looks at it: so it is a weak one (RFC 9110, 8.8.1).
+    let etag = format!("W/{}", list_answer::tag_of(&list_answer::bytes_of(&tagged)));
+    let shown = FacilityDetail { viewers, ..tagged };
+    Ok(list_answer::tagged(&request, list_answer::bytes_of(&shown), etag, |response| {
         response
             .insert_header(age(&app, located.as_of_ms))
             .insert_header(lifetime(&app, Some(until_ms)));
@@ -166,6 +175,7 @@ fn detail(facility: &Arc<Facility>, app: &AppState) -> FacilityDetail {
         timezone: facility.zone.shown().into_owned(),
         timezone_error: facility.zone.error().map(str::to_owned),
         today: facility.zone.today(app.clock.now_ms()).date,
+        viewers: None,
     }
 }
 

@@ -34,7 +34,27 @@ pub(super) fn json(
     value: &impl Serialize,
     add: impl FnOnce(&mut HttpResponseBuilder),
 ) -> HttpResponse {
-    let body = serde_json::to_vec(value).expect("answers have string keys and finite numbers only");
-    let etag = format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
+    let body = bytes_of(value);
+    let etag = tag_of(&body);
+    tagged(request, body, etag, add)
+}
+
+/// A body with its tag, or 304.
+pub(super) fn tagged(
+    request: &HttpRequest,
+    body: Vec<u8>,
+    etag: String,
+    add: impl FnOnce(&mut HttpResponseBuilder),
+) -> HttpResponse {
     coded_body::respond(request, &Forms::new(body.into(), etag), add)
+}
+
+/// A value as JSON.
+pub(super) fn bytes_of(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("answers have string keys and finite numbers only")
+}
+
+/// The tag of these bytes.
+pub(super) fn tag_of(body: &[u8]) -> String {
+    format!("\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(body))
 }

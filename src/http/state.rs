@@ -22,7 +22,7 @@ use crate::{
     config::Settings,
     directory::{Directory, Located},
     jobs::{drain::Drain, rebuild::Rebuild, source_comparison::SourceComparison},
-    live::hub::Hub,
+    live::{hub::Hub, viewers::Viewers},
     metrics::Metrics,
     redis::Link,
     service::{
@@ -65,6 +65,8 @@ pub struct AppState {
     pub comparison: Option<Arc<SourceComparison>>,
     /// The clients that get changes as they happen.
     pub live: Arc<Hub>,
+    /// How many of them follow each facility, on all servers.
+    pub viewers: Arc<Viewers>,
     /// Writes of events.
     pub ingest: Ingest,
     /// The drain, which processes marks.

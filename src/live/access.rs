@@ -58,15 +58,13 @@ impl Shard {
         if !who.principal.reads_figures() {
             return self.forbid(connection);
         }
-        let before = {
+        let visible = who.visible.clone();
+        {
             let mut state = connection.state();
             state.sign_in_by = None;
-            state.who = Some(who.clone());
-            std::mem::replace(&mut state.visible, who.visible.clone())
-        };
-        if before != who.visible {
-            self.changed_view(connection, &before);
+            state.who = Some(who);
         }
+        self.show(connection, visible);
     }
 
     /// Verifies the credential of a message. `admit` takes it from the budget of the client's

@@ -24,12 +24,16 @@ pub struct CellState {
     pub newest: Option<Arc<Pushed>>,
     /// The greatest version of this day in this epoch.
     floor: i64,
+    /// A version that a client has and this server has not; 0: none.
+    pub least: i64,
     /// It is being read.
     pub loading: bool,
     /// Later watermarks do not count for it: it has to be read again.
     pub is_doubtful: bool,
     /// It is read again from this tick on.
     pub retry_tick: u64,
+    /// Clients may show it.
+    pub is_shown: bool,
     /// There is no such facility.
     pub is_gone: bool,
     /// The places of its clients: the connection, and the slot there.
@@ -73,18 +77,22 @@ impl CellState {
         }
         self.floor = version;
         self.newest = Some(pushed.clone());
-        self.is_gone = false;
+        (self.is_shown, self.is_gone) = (true, false);
         if is_same { Taken::Same } else { Taken::New }
     }
 
-    /// Another day is today: nothing is known of it.
-    pub fn begin(&mut self, day: Day) {
+    /// Another day is today: nothing is known of it. Returns whether there was one before.
+    pub fn begin(&mut self, day: Day) -> bool {
+        let is_other = self.day.is_some();
         *self = CellState {
             day: Some(day),
+            least: if is_other { 0 } else { self.least },
             loading: self.loading,
+            is_shown: self.is_shown,
             viewers: std::mem::take(&mut self.viewers),
             ..CellState::default()
         };
+        is_other
     }
 
     /// Another epoch is served, or none is known: what was known does not count. `floor` stays in
@@ -95,7 +103,7 @@ impl CellState {
         self.loading = false;
         self.retry_tick = 0;
         if !keeps_floor {
-            self.floor = 0;
+            (self.floor, self.least, self.is_shown) = (0, 0, false);
         }
     }
 
@@ -123,7 +131,7 @@ impl CellState {
         }
         match &self.newest {
             None => true,
-            Some(_) if self.is_doubtful => true,
+            Some(newest) if self.is_doubtful || newest.entry.version < self.least => true,
             Some(newest) => is_attached && !memory.is_attached(&newest.entry),
         }
     }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{
     hub::Seat,
     shard::Shard,
-    slots::State,
+    slots::{State, Totals},
     wire::{self, Close, Transport},
 };
 use crate::access::Visible;
@@ -292,6 +292,9 @@ impl Connection {
         }
         if let Some(all) = &mut state.all {
             all.0 = 0;
+        }
+        if let Some(totals) = &mut state.totals {
+            *totals = Totals::default();
         }
     }
 }

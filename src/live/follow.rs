@@ -8,7 +8,8 @@ use super::{
     cell::FacilityCell,
     connection::Connection,
     pushed::{Pushed, tag_of},
-    shard::Shard,
+    server::Least,
+    shard::{Shard, ticks},
     turn::Touched,
 };
 
@@ -56,11 +57,20 @@ impl Shard {
         let cell =
             self.cells.borrow_mut().entry(id).or_insert_with(|| FacilityCell::new(id)).clone();
         let slot = connection.state().add(cell.clone(), known.tag, known.least);
-        cell.state.borrow_mut().viewers.push((connection.number.get(), slot));
+        {
+            let mut state = cell.state.borrow_mut();
+            state.viewers.push((connection.number.get(), slot));
+            // It is told, too, where the facility is not there.
+            state.is_gone = false;
+        }
         let version = cell.newest().map(|newest| newest.entry.version);
         let least = if known.least == i64::MAX { 0 } else { known.least };
         if version.is_none_or(|version| version < least) {
-            self.want(&cell, least, &mut touched);
+            {
+                let mut state = cell.state.borrow_mut();
+                state.least = state.least.max(least);
+            }
+            self.want(&cell, &mut touched);
         }
         connection.mark(slot);
         touched.iter().for_each(|connection| connection.flush(self));
@@ -117,7 +127,7 @@ impl Shard {
                 None => {
                     let cell = FacilityCell::new(facility.id);
                     self.cells.borrow_mut().insert(facility.id, cell.clone());
-                    self.want(&cell, 0, &mut touched);
+                    self.want(&cell, &mut touched);
                 }
             }
         }
@@ -151,12 +161,12 @@ impl Shard {
     /// Puts together what has gathered.
     pub(super) fn gather(self: &Rc<Self>) {
         self.feed.borrow_mut().gather();
-        self.look_at_totals();
+        self.look_at_totals(self.tick.get().is_multiple_of(ticks(1)));
     }
 
     /// What a client has that knows this entity tag.
     pub fn known(&self, id: Uuid, etag: &str) -> Known {
-        let now_ms = self.hub.parts.clock.now_ms();
+        let now_ms = self.hub.parts.server.now_ms();
         let facility = self.hub.parts.directory.get(id);
         let today = facility.map(|facility| facility.zone.today(now_ms).date);
         today.map_or_else(Known::default, |today| Known::of(etag, today))
@@ -171,19 +181,45 @@ impl Shard {
     pub fn ticks_now(&self) -> u64 {
         self.tick.get()
     }
-}
 
-impl Connection {
-    /// Whether something is known of all facilities that it follows.
-    pub fn has_loaded(&self) -> bool {
-        let state = self.state();
-        let mut cells = state.slots.iter().filter_map(|slot| slot.cell.as_ref());
-        cells.all(|cell| {
+    /// Whether the newest state of each of these facilities is exact as of an instant or later.
+    pub fn are_exact(&self, facilities: &[Uuid], at_ms: i64) -> bool {
+        let Some(proven_ms) = self.proven_ms.get().filter(|proven_ms| *proven_ms >= at_ms) else {
+            return false;
+        };
+        let (cells, memory) = (self.cells.borrow(), &self.hub.parts.memory);
+        facilities.iter().filter_map(|id| cells.get(id)).all(|cell| {
             let cell = cell.state.borrow();
-            cell.newest.is_some() || cell.is_gone
+            cell.is_gone || cell.exact_ms(memory, proven_ms).is_some_and(|exact| exact >= at_ms)
         })
     }
 
+    /// Reads all that is committed of a facility by now. Returns whether it could be read; the next
+    /// turn has it.
+    pub async fn read_anew(&self, facility: Uuid) -> bool {
+        let is_known = self.hub.read(facility, Least::Now, &self.inbox).await;
+        self.turned.notified().await;
+        is_known
+    }
+
+    /// Waits until this is so, for so many seconds at most, and looks after each turn. Returns
+    /// whether it is.
+    pub async fn wait_until(&self, seconds: u64, is_so: impl Fn() -> bool) -> bool {
+        let until = self.tick.get() + ticks(seconds);
+        loop {
+            let turned = self.turned.notified();
+            if is_so() {
+                return true;
+            }
+            if self.tick.get() >= until {
+                return false;
+            }
+            turned.await;
+        }
+    }
+}
+
+impl Connection {
     /// Ends the wait of a client that came back. `known` gives the tag of what it has, by the
     /// newest state and the beginning of its day; `None`: it gets the newest one.
     pub fn release(&self, known: impl Fn(&Pushed, i64) -> Option<u64>) {

@@ -1,6 +1,7 @@
 //! The hub: gets what memory takes in, and hands it to the shards, one for each HTTP worker.
 
 use std::{
+    collections::HashMap,
     net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
@@ -10,13 +11,13 @@ use std::{
 };
 
 use dashmap::{DashMap, Entry as Count};
-use tokio::{runtime::Handle, sync::Semaphore};
 use uuid::Uuid;
 
 use super::{
     inbox::{Got, Inbox},
     pushed::Pushed,
     replay::{Replay, Since},
+    server::Server,
 };
 use crate::{
     access::{Guard, network::Network},
@@ -24,13 +25,10 @@ use crate::{
         memory::Memory,
         watcher::{Taken, Watcher},
     },
-    changes::Changes,
-    clock::Clock,
     config::LiveSettings,
     directory::Directory,
     metrics::Metrics,
     protocol::Position,
-    service::{lists::Lists, outage::Outage, reads::Reads},
 };
 
 /// What the hub needs.
@@ -39,24 +37,16 @@ pub struct HubParts {
     pub memory: Arc<Memory>,
     /// The facilities, and the epoch that is served.
     pub directory: Arc<Directory>,
-    /// Reads of one day.
-    pub reads: Arc<Reads>,
-    /// Reads of the day of all facilities.
-    pub lists: Arc<Lists>,
-    /// Whether changes of other servers arrive here.
-    pub changes: Arc<Changes>,
-    /// Whether the database is out of reach.
-    pub outage: Arc<Outage>,
-    /// The database's clock.
-    pub clock: Arc<Clock>,
+    /// Reads, the time, and what is lost.
+    pub server: Arc<dyn Server>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// Verifies credentials; `None` where there is no sign-in.
     pub guard: Option<Arc<Guard>>,
     /// The settings.
     pub settings: LiveSettings,
-    /// The runtime of all work other than HTTP itself.
-    pub runtime: Handle,
+    /// The stream of changes is within this process.
+    pub is_alone: bool,
 }
 
 /// Knows all clients of this process.
@@ -65,7 +55,6 @@ pub struct Hub {
     pub parts: HubParts,
     inboxes: RwLock<Vec<Arc<Inbox>>>,
     replay: Mutex<Replay>,
-    pub(super) loads: Semaphore,
     pub(super) clients: AtomicUsize,
     of: DashMap<Payer, usize>,
     /// When another client may connect.
@@ -127,7 +116,6 @@ impl Hub {
             parts,
             inboxes: RwLock::default(),
             replay: Mutex::default(),
-            loads: Hub::turns(),
             clients: AtomicUsize::new(0),
             of: DashMap::new(),
             next: Mutex::default(),
@@ -154,6 +142,20 @@ impl Hub {
         inbox
     }
 
+    /// How many clients of this server follow a facility by its id.
+    pub fn viewers_of(&self, facility: Uuid) -> usize {
+        let mut count = 0;
+        self.each_inbox(|inbox| count += inbox.viewers_of(facility));
+        count
+    }
+
+    /// The same of each facility that has any.
+    pub fn viewers(&self) -> HashMap<Uuid, usize> {
+        let mut counts = HashMap::new();
+        self.each_inbox(|inbox| inbox.add_viewers(&mut counts));
+        counts
+    }
+
     /// The instant as of which everything that was handed to the shards is exact, in milliseconds;
     /// `None`: nothing is proven.
     pub fn proven_ms(&self) -> Option<i64> {
@@ -164,13 +166,13 @@ impl Hub {
 
     /// Why nothing can be proven now, in a word; `None` where it can.
     pub fn lost(&self) -> Option<&'static str> {
-        if self.parts.outage.is_on() {
+        if self.parts.server.is_in_outage() {
             return Some("source");
         }
-        if !self.parts.changes.is_attached() {
+        if !self.parts.server.is_attached() {
             return Some("stream");
         }
-        let age_ms = |at_ms: i64| self.parts.clock.now_ms().saturating_sub(at_ms);
+        let age_ms = |at_ms: i64| self.parts.server.now_ms().saturating_sub(at_ms);
         match self.proven_ms() {
             Some(at_ms) if age_ms(at_ms) <= UNPROVEN_MS => None,
             _ => Some("unproven"),
@@ -180,7 +182,19 @@ impl Hub {
     /// What has changed since a position of the epoch that is served; `None` where that is not
     /// known.
     pub fn since(&self, at: Position) -> Option<Since> {
-        self.replay().since(at)
+        let here = self.parts.memory.fill_token().position;
+        let is_reached = here.generation == at.generation && here.number >= at.number;
+        self.replay().since(at).filter(|_| is_reached)
+    }
+
+    /// Notes that a facility has changed, for clients that come back. Where the stream is within
+    /// this process, so are all positions, and what is ahead of it comes next.
+    fn note(&self, facility: Uuid, at: Position, is_ahead: bool) {
+        let server = &self.parts.server;
+        match is_ahead && !self.parts.is_alone {
+            true => self.replay().note_read(facility, server.latest_ms()),
+            false => self.replay().note(at, server.now_ms(), Some(facility)),
+        }
     }
 
     /// Takes a client, or says why not.
@@ -311,9 +325,9 @@ impl Drop for Seat {
 
 impl Watcher for Hub {
     fn took(&self, taken: &Taken<'_>) {
-        let Taken { key, entry, is_change, at, epoch } = *taken;
+        let Taken { key, entry, is_change, at, is_ahead, epoch } = *taken;
         if is_change {
-            self.replay().note(at, self.parts.clock.now_ms(), Some(key.facility_id));
+            self.note(key.facility_id, at, is_ahead);
             self.taken.fetch_add(1, Ordering::AcqRel);
         }
         let mut pushed = None;
@@ -332,15 +346,12 @@ impl Watcher for Hub {
     }
 
     fn changed_facilities(&self, ids: &[Uuid], at: Position) {
-        let now_ms = self.parts.clock.now_ms();
-        let mut replay = self.replay();
-        ids.iter().for_each(|id| replay.note(at, now_ms, Some(*id)));
-        drop(replay);
+        ids.iter().for_each(|id| self.note(*id, at, true));
         self.each_inbox(|inbox| inbox.tell(|got: &mut Got| got.facilities.extend(ids)));
     }
 
-    fn proved(&self, _: i64, at: Position) {
-        self.replay().note(at, self.parts.clock.now_ms(), None);
+    fn proved(&self, at_ms: i64, at: Position) {
+        self.replay().prove(at, self.parts.server.now_ms(), at_ms);
     }
 
     fn broke(&self, at: Position) {

@@ -63,6 +63,18 @@ impl Inbox {
         }
     }
 
+    /// How many clients of the shard follow a facility.
+    pub fn viewers_of(&self, facility: Uuid) -> usize {
+        self.waiting().followed.get(&facility).copied().unwrap_or(0)
+    }
+
+    /// Adds how many clients of the shard follow each facility.
+    pub fn add_viewers(&self, counts: &mut HashMap<Uuid, usize>) {
+        for (facility, count) in &self.waiting().followed {
+            *counts.entry(*facility).or_default() += count;
+        }
+    }
+
     /// Another client, or one less, follows all facilities. Returns how many do.
     pub fn follow_all(&self, more: bool) -> usize {
         let mut waiting = self.waiting();

@@ -7,7 +7,10 @@
 //! `tick` are its work. `connection` is one client, `slots` what waits for it. `pushed`
 //! and `wire` are the encodings, `loader` reads what is shown first, `replay` knows what a client
 //! has missed that comes back, `feed` has the changes of all. `access` is who a client is, `view`
-//! what changes when it may see other facilities. How bytes get to clients is in `src/http/live/`.
+//! what changes when it may see other facilities; `viewers` is how many follow each facility.
+//! `server` is all that the hub asks of the server around it, and `tiers` answers it by the reads
+//! of all clients; in the simulation, the schedule does. How bytes get to clients is in
+//! `src/http/live/`.
 
 pub mod access;
 pub mod cell;
@@ -19,10 +22,13 @@ pub mod inbox;
 pub mod loader;
 pub mod pushed;
 pub mod replay;
+pub mod server;
 pub mod shard;
 pub mod slots;
 mod tick;
+pub mod tiers;
 pub mod totals;
 mod turn;
 mod view;
+pub mod viewers;
 pub mod wire;

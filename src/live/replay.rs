@@ -1,7 +1,7 @@
 //! Which facilities have changed since a position of the stream: what a client needs that comes
 //! back with the id of the last event that it saw. Bounded: who was away for longer gets all anew.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use uuid::Uuid;
 
@@ -17,13 +17,16 @@ pub struct Replay {
     /// Everything behind this number is remembered.
     start: i64,
     numbers: VecDeque<(i64, i64, Option<Uuid>)>,
+    /// Facilities of which something was read before its message has come, and when, at the latest,
+    /// in milliseconds. A client's position says nothing of it.
+    read: HashMap<Uuid, i64>,
 }
 
 /// What has changed since a position.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Since {
-    /// The facilities, each with the number of its last change.
-    pub facilities: HashMap<Uuid, i64>,
+    /// The facilities.
+    pub facilities: HashSet<Uuid>,
     /// The position was consumed no earlier than this, in milliseconds. Days that have begun since
     /// are not known to the client.
     pub at_ms: i64,
@@ -48,6 +51,21 @@ impl Replay {
         }
     }
 
+    /// Remembers that something of a facility was read whose message may be yet to come. By `at_ms`
+    /// it was committed.
+    pub fn note_read(&mut self, facility: Uuid, at_ms: i64) {
+        self.read.insert(facility, at_ms);
+    }
+
+    /// Remembers the number of a watermark: the message of what was committed by `proven_ms` is not
+    /// behind it.
+    pub fn prove(&mut self, at: Position, at_ms: i64, proven_ms: i64) {
+        let read: Vec<Uuid> =
+            self.read.extract_if(|_, read_ms| *read_ms <= proven_ms).map(|(id, _)| id).collect();
+        read.into_iter().for_each(|facility| self.note(at, at_ms, Some(facility)));
+        self.note(at, at_ms, None);
+    }
+
     /// What has changed since a position; `None` where that is not known any more.
     pub fn since(&self, at: Position) -> Option<Since> {
         if at.generation != self.generation || at.number < self.start {
@@ -56,10 +74,8 @@ impl Replay {
         let first = self.numbers.partition_point(|(number, ..)| *number <= at.number);
         // When it was consumed itself, or the last number before it.
         let at_ms = first.checked_sub(1).and_then(|last| self.numbers.get(last))?.1;
-        let changed = self.numbers.range(first..);
-        let facilities =
-            changed.filter_map(|(number, _, facility)| Some(((*facility)?, *number))).collect();
-        Some(Since { facilities, at_ms })
+        let changed = self.numbers.range(first..).filter_map(|(_, _, facility)| *facility);
+        Some(Since { facilities: changed.chain(self.read.keys().copied()).collect(), at_ms })
     }
 }
 
@@ -81,7 +97,7 @@ mod tests {
             replay.note(at(number), number * 100, facility);
         }
         let since = replay.since(at(12)).unwrap();
-        assert_eq!(since.facilities, HashMap::from([(b, 13), (a, 14)]));
+        assert_eq!(since.facilities, HashSet::from([a, b]));
         assert_eq!(since.at_ms, 1_200);
         assert!(replay.since(at(14)).unwrap().facilities.is_empty());
         assert_eq!(replay.since(at(9)), None, "trimmed");
@@ -91,5 +107,21 @@ mod tests {
         }
         assert_eq!(replay.since(at(13)), None, "trimmed by now");
         assert!(replay.since(at(15)).is_some());
+    }
+
+    #[test]
+    fn what_was_read_before_its_message_has_come_counts_as_changed_until_that_is_certain() {
+        let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let mut replay = Replay::default();
+        replay.begin(at(10));
+        replay.note(at(11), 1_100, Some(b));
+        replay.note_read(a, 1_150); // by our own commit: its message has the number 13
+        replay.note(at(12), 1_200, None);
+        assert_eq!(replay.since(at(12)).unwrap().facilities, HashSet::from([a]));
+        replay.prove(at(14), 1_400, 1_149);
+        assert_eq!(replay.since(at(14)).unwrap().facilities, HashSet::from([a]));
+        replay.prove(at(15), 1_500, 1_150);
+        assert_eq!(replay.since(at(14)).unwrap().facilities, HashSet::from([a]));
+        assert_eq!(replay.since(at(15)).unwrap().facilities, HashSet::new());
     }
 }

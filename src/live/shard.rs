@@ -12,6 +12,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use prometheus::{Histogram, IntCounter, IntGauge};
 use serde_json::json;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{
@@ -21,7 +22,7 @@ use super::{
     hub::Hub,
     inbox::Inbox,
     pushed::Pushed,
-    slots::State,
+    slots::{Slot, State},
     wire::{self, Transport},
 };
 use crate::{
@@ -73,6 +74,8 @@ pub struct Shard {
     pub(super) totals_of: Cell<u64>,
     /// Somebody has no totals yet of the facilities that it may see.
     pub(super) wants_totals: Cell<bool>,
+    /// Tells those that wait for something that a turn may bring.
+    pub(super) turned: Notify,
     metrics: [MetricCells; 2],
 }
 
@@ -95,7 +98,7 @@ impl Shard {
         })
     }
 
-    /// A shard that does nothing until it is run.
+    /// A shard that does nothing until it is run, or somebody calls `turn` and `tick` for it.
     pub fn new(hub: Arc<Hub>) -> Self {
         let metrics = &hub.parts.metrics;
         let metrics = [Transport::Websocket, Transport::Sse].map(|transport| {
@@ -124,6 +127,7 @@ impl Shard {
             lost_since: Cell::new(None),
             totals_of: Cell::new(0),
             wants_totals: Cell::new(false),
+            turned: Notify::new(),
             metrics,
             hub,
         }
@@ -194,7 +198,7 @@ impl Shard {
 
     /// The latest instant that the database's clock can show, as messages show it.
     pub fn now(&self) -> serde_json::Value {
-        wire::instant(Some(self.hub.parts.clock.latest_ms()))
+        wire::instant(Some(self.hub.parts.server.latest_ms()))
     }
 
     pub(super) fn epoch_name(&self) -> serde_json::Value {
@@ -250,14 +254,19 @@ impl Shard {
     /// The instant as of which what the client follows is exact, in milliseconds, as far as that
     /// can be counted; and the number of facilities that cannot.
     fn exact_ms(&self, state: &State) -> (Option<i64>, usize) {
-        if state.totals.as_ref().is_some_and(|totals| !totals.are_current) {
+        if state.slots.iter().any(Slot::is_ahead) {
             return (None, 0);
         }
-        if state.all.is_none() {
-            return self.exact_ms_of(state.slots.iter().filter_map(|slot| slot.cell.as_ref()));
-        }
         let cells = self.cells.borrow();
-        self.exact_ms_of(cells.values().filter(|cell| state.visible.has(cell.id)))
+        let (exact_ms, uncounted) = match state.all {
+            None => self.exact_ms_of(state.slots.iter().filter_map(|slot| slot.cell.as_ref())),
+            Some(_) => self.exact_ms_of(cells.values().filter(|cell| state.visible.has(cell.id))),
+        };
+        match &state.totals {
+            None => (exact_ms, uncounted),
+            // `None`, where nothing is proven of one, is less than any instant.
+            Some(totals) => (exact_ms.min(totals.as_of_ms), uncounted),
+        }
     }
 
     fn exact_ms_of<'a>(
@@ -277,7 +286,6 @@ impl Shard {
                 continue;
             }
             let of_cell = proven_ms.and_then(|proven_ms| cell.exact_ms(memory, proven_ms));
-            // `None`, where nothing is proven of one, is less than any instant.
             exact_ms = exact_ms.min(of_cell);
         }
         (exact_ms, uncounted)

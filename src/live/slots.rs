@@ -21,13 +21,24 @@ pub struct Slot {
     pub(super) is_waiting: bool,
 }
 
+impl Slot {
+    /// Whether the client has a version of the day that this server has not.
+    pub(super) fn is_ahead(&self) -> bool {
+        let newest = self.cell.as_ref().and_then(|cell| cell.newest());
+        newest.is_some_and(|newest| newest.entry.version < self.least)
+    }
+}
+
 /// The totals that a client follows.
 #[derive(Default)]
 pub struct Totals {
     /// Those that wait.
     pub waiting: Option<Bytes>,
-    /// The last ones are of the facilities that it may see now. Without them nothing is proven.
-    pub are_current: bool,
+    /// The instant as of which the last ones are exact, in milliseconds. `None` before there are
+    /// any, in this epoch, of the facilities that it may see now: then nothing is proven.
+    pub as_of_ms: Option<i64>,
+    /// The last ones, as a number: the same again are not sent.
+    pub last: u64,
     /// They are being read.
     pub are_asked: bool,
 }

@@ -19,7 +19,8 @@ const LOST_FOR: u64 = 3;
 const PING: u64 = 25;
 
 impl Shard {
-    pub(super) fn tick(self: &Rc<Self>) {
+    /// What is due at a tick, after the turn.
+    pub fn tick(self: &Rc<Self>) {
         let tick = self.tick.get() + 1;
         self.tick.set(tick);
         let mut touched = Touched::new();
@@ -41,7 +42,7 @@ impl Shard {
 
     /// Midnights, and what has to be read again.
     fn look_at_cells(&self, touched: &mut Touched) {
-        let now_ms = self.hub.parts.clock.now_ms();
+        let now_ms = self.hub.parts.server.now_ms();
         let over: Vec<_> = {
             let cells = self.cells.borrow();
             let is_over = |cell: &&Rc<super::cell::FacilityCell>| {

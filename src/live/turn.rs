@@ -1,6 +1,6 @@
 //! What a shard does when something has come: it hands it to the clients that follow it.
 
-use std::{rc::Rc, sync::Arc};
+use std::{collections::HashSet, rc::Rc, sync::Arc};
 
 use serde_json::json;
 use uuid::Uuid;
@@ -10,6 +10,7 @@ use super::{
     connection::Connection,
     loader::Loaded,
     pushed::Pushed,
+    server::NotFound,
     shard::{Shard, ticks},
     wire::Close,
 };
@@ -19,7 +20,7 @@ pub(super) type Touched = Vec<Rc<Connection>>;
 
 impl Shard {
     /// Takes what has come, and writes it.
-    pub(super) fn turn(&self) {
+    pub fn turn(&self) {
         // Both are loaded before what they are said of is taken.
         let proven_ms = self.hub.proven_ms();
         let position = self.hub.parts.memory.fill_token().position;
@@ -36,7 +37,7 @@ impl Shard {
             self.place(facility, &mut touched);
         }
         if is_settled {
-            let now_ms = self.hub.parts.clock.now_ms();
+            let now_ms = self.hub.parts.server.now_ms();
             for pushed in got.changes.into_values() {
                 self.change(&pushed, now_ms, &mut touched);
             }
@@ -47,6 +48,7 @@ impl Shard {
         self.position.set(position);
         self.proven_ms.set(proven_ms.filter(|_| is_settled));
         touched.iter().for_each(|connection| connection.flush(self));
+        self.turned.notify_waiters();
     }
 
     /// Whether it is known which epoch is served. Another one begins here: clients are told, and
@@ -78,27 +80,29 @@ impl Shard {
             return false;
         }
         self.unsettled.set(None);
+        self.wants_totals.set(true);
         self.want_all(touched);
         true
     }
 
     pub(super) fn want_all(&self, touched: &mut Touched) {
         let memory = &self.hub.parts.memory;
-        let is_attached = self.hub.parts.changes.is_attached();
+        let is_attached = self.hub.parts.server.is_attached();
         let tick = self.tick.get();
         let cells: Vec<_> = self.cells.borrow().values().cloned().collect();
         for cell in cells {
             if cell.state.borrow().wants_read(memory, is_attached, tick) {
-                self.want(&cell, 0, touched);
+                self.want(&cell, touched);
             }
         }
     }
 
     /// Has a facility read, unless it is being read.
-    pub(super) fn want(&self, cell: &Rc<FacilityCell>, least: i64, touched: &mut Touched) {
+    pub(super) fn want(&self, cell: &Rc<FacilityCell>, touched: &mut Touched) {
         if self.unsettled.get().is_some() || cell.state.borrow().loading {
             return;
         }
+        let least = cell.state.borrow().least;
         match self.hub.load_from_memory(cell.id, least) {
             Some(loaded) => self.loaded(loaded, touched),
             None => {
@@ -119,26 +123,49 @@ impl Shard {
         }
         let (day, pushed) = match loaded.result {
             Ok(read) => read,
-            Err(false) => return,
-            Err(true) => {
+            Err(NotFound::Unavailable) => return,
+            Err(NotFound::Gone) => {
                 drop(state);
                 return self.gone(&cell, touched);
             }
         };
-        let now_ms = self.hub.parts.clock.now_ms();
+        let now_ms = self.hub.parts.server.now_ms();
         let facility = self.hub.parts.directory.get(cell.id);
         if facility.is_none_or(|facility| facility.zone.today(now_ms) != day) {
             return; // it is read again
         }
+        let mut up_to = loaded.least;
         if state.day != Some(day) {
-            state.begin(day);
+            if state.begin(day) {
+                up_to = i64::MAX;
+            }
             state.retry_tick = retry_tick;
         }
         state.is_doubtful = false;
         let taken = state.take(&pushed);
+        if state.least <= up_to {
+            state.least = 0;
+        }
         drop(state);
-        if taken != Taken::Old {
+        self.forget_least(&cell, up_to);
+        if taken != Taken::Old || up_to > 0 {
             self.hand_out(&cell, taken == Taken::New, touched);
+        }
+    }
+
+    /// Clients that have a version up to this one are shown older ones, too: it is of another day,
+    /// or of another history, as it was waited for in vain.
+    fn forget_least(&self, cell: &FacilityCell, up_to: i64) {
+        if up_to == 0 {
+            return;
+        }
+        for (number, slot) in &cell.state.borrow().viewers {
+            let Some(connection) = self.connection(*number) else { continue };
+            let mut state = connection.state();
+            let slot = state.slots.get_mut(*slot as usize);
+            if let Some(slot) = slot.filter(|slot| slot.least <= up_to && slot.least != i64::MAX) {
+                slot.least = 0;
+            }
         }
     }
 
@@ -148,7 +175,8 @@ impl Shard {
             return;
         }
         let Some(cell) = self.cells.borrow().get(&pushed.facility).cloned() else { return };
-        if cell.state.borrow().day.is_some_and(|day| !day.contains(now_ms)) {
+        // Also before it was read: what is read then may be older.
+        if cell.state.borrow().day.is_none_or(|day| !day.contains(now_ms)) {
             self.place(cell.id, touched);
         }
         let taken = cell.state.borrow_mut().take(pushed);
@@ -181,37 +209,51 @@ impl Shard {
             }
             None => return,
         };
-        let now_ms = self.hub.parts.clock.now_ms();
+        let now_ms = self.hub.parts.server.now_ms();
         let today = self.hub.parts.directory.get(id).map(|facility| facility.zone.today(now_ms));
-        {
+        if today.is_none() && cell.state.borrow().is_gone {
+            return; // it is still gone: to read it would tell of it again
+        }
+        let is_other_day = {
             let mut state = cell.state.borrow_mut();
             state.is_gone = false;
             match today {
                 Some(day) if state.day != Some(day) => state.begin(day),
                 // That a day has no row holds only until the facility is named.
-                _ => state.is_doubtful = true,
+                _ => {
+                    state.is_doubtful = true;
+                    false
+                }
             }
+        };
+        if is_other_day {
+            self.forget_least(&cell, i64::MAX);
         }
-        self.want(&cell, 0, touched);
+        self.want(&cell, touched);
     }
 
     /// A facility was removed.
     fn gone(&self, cell: &Rc<FacilityCell>, touched: &mut Touched) {
-        let viewers = {
+        let (viewers, was_shown) = {
             let mut state = cell.state.borrow_mut();
+            let was_shown = state.is_shown;
             state.clear(false);
             state.is_gone = true;
-            state.viewers.clone()
+            let viewers: HashSet<usize> = state.viewers.iter().map(|(viewer, _)| *viewer).collect();
+            (viewers, was_shown)
         };
-        for (number, _) in viewers {
-            if let Some(connection) = self.connection(number) {
-                let detail = "There is no such facility, or it was removed.";
-                let told = json!({
-                    "code": "unknown_facility", "facility_id": cell.id, "detail": detail,
-                });
-                connection.control("error", told);
-                touched.push(connection);
-            }
+        let shows_it = |connection: &Rc<Connection>| {
+            let state = connection.state();
+            viewers.contains(&connection.number.get())
+                || (was_shown && state.all.is_some() && state.visible.has(cell.id))
+        };
+        for connection in self.everybody().into_iter().filter(shows_it) {
+            let detail = "There is no such facility, or it was removed.";
+            let told = json!({
+                "code": "unknown_facility", "facility_id": cell.id, "detail": detail,
+            });
+            connection.control("error", told);
+            touched.push(connection);
         }
     }
 

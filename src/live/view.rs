@@ -13,9 +13,17 @@ use crate::access::Visible;
 const NAMED: usize = 1_000;
 
 impl Shard {
+    /// From now on a client may see these facilities.
+    pub fn show(&self, connection: &Rc<Connection>, visible: Visible) {
+        let before = std::mem::replace(&mut connection.state().visible, visible);
+        if before != connection.state().visible {
+            self.changed_view(connection, &before);
+        }
+    }
+
     /// A client leaves the facilities that it may not see any more, and is told which; all and the
     /// totals become those of what it may see now. `before` is what it could see.
-    pub(super) fn changed_view(&self, connection: &Rc<Connection>, before: &Visible) {
+    fn changed_view(&self, connection: &Rc<Connection>, before: &Visible) {
         let (now, follows_all) = {
             let state = connection.state();
             (state.visible.clone(), state.all.is_some())
@@ -44,7 +52,7 @@ impl Shard {
         for some in hidden.chunks(NAMED) {
             let detail = "These facilities are not among those that you may see any more.";
             let told = json!({ "code": "forbidden", "facilities": some, "detail": detail });
-            connection.control("error", told);
+            connection.raw_control(connection.transport.dropping("error", told));
         }
     }
 
@@ -53,7 +61,7 @@ impl Shard {
         let mut is_wider = false;
         for (id, cell) in &*self.cells.borrow() {
             match (before.has(*id), now.has(*id)) {
-                (true, false) if !cell.state.borrow().is_gone => {
+                (true, false) if cell.state.borrow().is_shown => {
                     hidden.insert(*id);
                 }
                 (false, true) => is_wider = true,

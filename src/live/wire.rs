@@ -42,6 +42,18 @@ impl Transport {
     }
 }
 
+impl Transport {
+    /// A message by which a client drops something that it shows. A browser forgets the id of the
+    /// last event with it, as that says that the client has it.
+    pub fn dropping(self, name: &str, members: Value) -> Bytes {
+        let message = self.of(name, members);
+        match self {
+            Transport::Websocket => message,
+            Transport::Sse => [&b"id:\n"[..], &message].concat().into(),
+        }
+    }
+}
+
 /// A text frame of WebSocket.
 pub fn frame(json: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(json.len() + 10);

@@ -13,7 +13,7 @@ use std::{
 use actix_web::web;
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{runtime::Handle, sync::Semaphore, task::JoinHandle};
 
 use super::{Core, StartError, listeners::Listeners, replica_link::Running, sign_in};
 use crate::{
@@ -24,7 +24,11 @@ use crate::{
         JobParts, Jobs, access::AccessFollower, drain::Drain, midnight::Midnight,
         owners_check::OwnersCheck, sample_audit::SampleAudit, source_comparison::SourceComparison,
     },
-    live::hub::{Hub, HubParts},
+    live::{
+        hub::{Hub, HubParts},
+        tiers::{AT_ONCE, Tiers},
+        viewers::Viewers,
+    },
     service::{
         lists::{Lists, shared_proof::SharedProof},
         ranges::Ranges,
@@ -116,6 +120,7 @@ impl Application {
         let ranges = Arc::new(Ranges::new(reads.clone(), proof, super::pages_bytes(&settings)));
         let live = hub(&core, (&reads, &lists), guard.as_ref());
         let app = web::Data::new(AppState {
+            viewers: Viewers::start(&live, redis.clone(), &drain.stop),
             live,
             store: core.store,
             memory: core.memory,
@@ -171,6 +176,7 @@ impl Application {
         }
         tracing::info!("stopping");
         self.app.live.drain().await;
+        self.app.viewers.leave().await;
         serving.stop().await?;
         tracing::info!(
             "no request is left; events that were taken are committed, and then jobs end"
@@ -198,15 +204,21 @@ fn hub(
     Hub::new(HubParts {
         memory: core.memory.clone(),
         directory: core.directory.clone(),
-        reads: reads.clone(),
-        lists: lists.clone(),
-        changes: core.changes.clone(),
-        outage: core.outage.clone(),
-        clock: core.clock.clone(),
+        server: Arc::new(Tiers {
+            memory: core.memory.clone(),
+            directory: core.directory.clone(),
+            reads: reads.clone(),
+            lists: lists.clone(),
+            changes: core.changes.clone(),
+            outage: core.outage.clone(),
+            clock: core.clock.clone(),
+            runtime: Handle::current(),
+            places: Semaphore::new(AT_ONCE),
+        }),
         metrics: core.metrics.clone(),
         guard: guard.cloned(),
         settings: core.settings.live.clone(),
-        runtime: Handle::current(),
+        is_alone: core.changes.attachment().is_none(),
     })
 }
 

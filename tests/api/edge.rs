@@ -6,7 +6,7 @@ mod limits;
 mod listener;
 mod metadata;
 mod secrets;
-mod tls;
+pub mod tls;
 
 use std::net::IpAddr;
 

@@ -32,11 +32,11 @@ use crate::{
 /// A hospital's own schema: integer keys, one bag a row, groups in two columns, dates of expiry, a
 /// soft delete, naive local times, and deliveries and requests in one table with a type.
 const HOSPITAL: &str = include_str!("sources/hospital.sql");
-const MAPPING: &str = include_str!("sources/hospital.toml");
+pub const MAPPING: &str = include_str!("sources/hospital.toml");
 
 /// A database with the hospital's schema, the launch of a service with this mapping of it, and a
 /// connection of its owner.
-async fn mapped(mapping: &str) -> (Launch, Outside) {
+pub async fn mapped(mapping: &str) -> (Launch, Outside) {
     let launch = Service::on_postgres().await;
     let mut sql = Outside::connect(launch.database_url()).await;
     sql.run(HOSPITAL).await;

@@ -15,6 +15,7 @@ mod load;
 mod parts;
 mod proxy;
 mod readers;
+mod screens;
 mod verdict;
 mod writers;
 // The scenarios.
@@ -24,6 +25,7 @@ mod deploys;
 mod directory;
 mod far;
 mod frozen;
+mod live;
 mod losses;
 mod postgres;
 mod quiet;

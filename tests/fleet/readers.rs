@@ -196,6 +196,19 @@ fn answer(
     requested: FreshnessRequest,
 ) -> Answer {
     assert!(head.age_seconds >= 0, "an answer without Age: {summary}");
+    Answer {
+        session: requested.session,
+        asked_ms,
+        answered_ms: head.answered_ms,
+        age_seconds: head.age_seconds,
+        bound_seconds: requested.bound,
+        min_version: requested.min_version,
+        ..answer_of(summary, replica, facility, head.source.clone())
+    }
+}
+
+/// What a summary shows, without when it came and what it claims.
+pub fn answer_of(summary: &Value, replica: usize, facility: usize, source: String) -> Answer {
     let mut body = DefaultHasher::new();
     summary.to_string().hash(&mut body);
     let figure = |name: &str, of: &str| summary["by_blood_type"][name][of].as_i64().unwrap_or(0);
@@ -209,21 +222,21 @@ fn answer(
         }
     });
     Answer {
-        session: requested.session,
+        session: None,
         replica,
         facility,
         date: summary["date"]
             .as_str()
             .and_then(|date| date.parse().ok())
             .expect("a summary has a date"),
-        asked_ms,
-        answered_ms: head.answered_ms,
-        age_seconds: head.age_seconds,
-        bound_seconds: requested.bound,
-        min_version: requested.min_version,
+        asked_ms: 0,
+        answered_ms: 0,
+        age_seconds: 0,
+        bound_seconds: None,
+        min_version: None,
         version: summary["version"].as_i64().expect("a summary has a version"),
         body: body.finish(),
         shown: shown.collect(),
-        source: head.source.clone(),
+        source,
     }
 }

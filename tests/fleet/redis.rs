@@ -22,7 +22,7 @@ const LATE: Duration = Duration::from_millis(15);
 const FROZEN: Duration = Duration::from_secs(30);
 
 /// The stream that the replicas follow.
-async fn stream(fleet: &Fleet) -> String {
+pub async fn stream(fleet: &Fleet) -> String {
     let keys: Vec<String> = fleet.redis.ask(cmd("KEYS").arg("facility-summary:*:changes")).await;
     let [key] = &keys[..] else { panic!("the replicas follow several streams, or none: {keys:?}") };
     let length: i64 = fleet.redis.ask(cmd("XLEN").arg(key)).await;

@@ -37,7 +37,7 @@ async fn a_copy_of_the_files_is_restored() {
     nothing_is_wrong(&fleet, load, Damage::lost(loss)).await;
 }
 
-async fn restore(fleet: &Fleet, load: &Load, postgres: &Postgres) -> Loss {
+pub async fn restore(fleet: &Fleet, load: &Load, postgres: &Postgres) -> Loss {
     fleet.loses_its_database();
     postgres.stop();
     postgres.restore();

@@ -11,6 +11,7 @@ use crate::{
     load::{LANES, Load, Shared, client, now_ms, request},
     parts::{FACILITIES, Fleet},
     readers::{self, FreshnessRequest},
+    screens::Screens,
     support::{plain_sql, site::audited, wait_until},
 };
 
@@ -32,6 +33,11 @@ impl Damage {
     pub const GAP: Damage = Damage { gap: true, ..Damage::NONE };
     pub const NEW_EPOCH: Damage = Damage { new_epoch: true, ..Damage::NONE };
 
+    /// All of these.
+    pub fn all(loss: Loss) -> Damage {
+        Damage { gap: true, ..Damage::lost(loss) }
+    }
+
     pub fn lost(loss: Loss) -> Damage {
         Damage { loss: Some(loss), ..Damage::NEW_EPOCH }
     }
@@ -41,35 +47,57 @@ impl Damage {
 /// and the metrics. At least one replica must run.
 #[track_caller]
 pub fn nothing_is_wrong(fleet: &Fleet, load: Load, damage: Damage) -> impl Future<Output = ()> {
-    let caller = std::panic::Location::caller();
-    async move {
-        let (shared, turned_away) = (load.shared.clone(), load.turned_away());
-        let mut history = load.end().await;
-        history.loss = damage.loss;
-        read_the_end(fleet, &shared, &mut history).await;
-        for lane in 0..FACILITIES * LANES.len() {
-            history.stored[lane] = stored(&shared.places.primary, lane).await;
-        }
-        eprintln!("{}; {turned_away} were turned away", told(&history));
-        pass(&history, caller);
-        let expected = [
-            ("panics_total", false),
-            ("summary_drift_rows_total", false),
-            ("stream_gaps_total", damage.gap),
-            ("epochs_total", damage.new_epoch),
-        ];
-        for (at, replica) in
-            fleet.replicas.iter().enumerate().filter(|(_, replica)| replica.is_up())
-        {
-            for (counter, rises) in expected {
-                let count = replica.counted(counter).await;
-                assert_eq!(count > 0.0, rises, "{caller}: {counter} of replica {at} is {count}");
-            }
-        }
-        let healthy =
-            fleet.replicas.iter().find(|replica| replica.is_up()).expect("some replica is up");
-        audited(healthy.service().launch()).await;
+    judged(fleet, load, None, damage, std::panic::Location::caller())
+}
+
+/// The same with live clients, each of which has to converge to what the table holds in the end.
+#[track_caller]
+pub fn nothing_is_wrong_on_screens(
+    fleet: &Fleet,
+    load: Load,
+    screens: Screens,
+    damage: Damage,
+) -> impl Future<Output = ()> {
+    judged(fleet, load, Some(screens), damage, std::panic::Location::caller())
+}
+
+async fn judged(
+    fleet: &Fleet,
+    load: Load,
+    screens: Option<Screens>,
+    damage: Damage,
+    caller: &'static std::panic::Location<'static>,
+) {
+    let (shared, turned_away) = (load.shared.clone(), load.turned_away());
+    let mut history = load.end().await;
+    history.loss = damage.loss;
+    read_the_end(fleet, &shared, &mut history).await;
+    if let Some(screens) = screens {
+        screens.converge().await;
+        let claims = screens.end().await;
+        eprintln!("{} claims of live clients", claims.len());
+        history.answers.extend(claims);
     }
+    for lane in 0..FACILITIES * LANES.len() {
+        history.stored[lane] = stored(&shared.places.primary, lane).await;
+    }
+    eprintln!("{}; {turned_away} were turned away", told(&history));
+    pass(&history, caller);
+    let expected = [
+        ("panics_total", false),
+        ("summary_drift_rows_total", false),
+        ("stream_gaps_total", damage.gap),
+        ("epochs_total", damage.new_epoch),
+    ];
+    for (at, replica) in fleet.replicas.iter().enumerate().filter(|(_, replica)| replica.is_up()) {
+        for (counter, rises) in expected {
+            let count = replica.counted(counter).await;
+            assert_eq!(count > 0.0, rises, "{caller}: {counter} of replica {at} is {count}");
+        }
+    }
+    let healthy =
+        fleet.replicas.iter().find(|replica| replica.is_up()).expect("some replica is up");
+    audited(healthy.service().launch()).await;
 }
 
 /// Reads every facility at every replica until the figures are exact as of the end.
@@ -132,6 +160,7 @@ fn told(history: &History) -> String {
     let slowest_ms = history
         .answers
         .iter()
+        .filter(|answer| answer.age_seconds >= 0) // a claim of a live client was not asked for
         .map(|answer| answer.answered_ms - answer.asked_ms)
         .max()
         .unwrap_or_default();

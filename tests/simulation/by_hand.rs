@@ -3,8 +3,10 @@
 //! that it is made for is broken, it finds one.
 
 mod facilities;
+mod subscribers;
 
 pub use facilities::*;
+pub use subscribers::*;
 
 use std::rc::Rc;
 

@@ -17,8 +17,7 @@ use facility_summary::{
 use uuid::Uuid;
 
 use crate::places::{
-    BANKS, BEGIN_MS, DATES, FACILITIES, KEYS, PLACES, ZONES, day, facility_id, facility_of,
-    has_begun, is_today, key,
+    BANKS, DATES, FACILITIES, KEYS, PLACES, ZONES, day, facility_id, facility_of, has_begun, key,
 };
 pub use crate::source_rows::{Activity, Bank, Change, Facility, Stay};
 
@@ -106,7 +105,7 @@ pub fn row(k: usize, day: &Day, figures: Figures, version: i64, as_of_ms: i64) -
 
 impl Database {
     /// A database at the begin of a schedule, with its facilities in these zones.
-    pub fn new(zones: [usize; FACILITIES]) -> Self {
+    pub fn new(zones: [usize; FACILITIES], now: i64) -> Self {
         let stay = |place| vec![Stay { at: 0, era: 0, place: Some(place), life: 1 }];
         let mut db = Database {
             timeline: 1,
@@ -116,7 +115,7 @@ impl Database {
                 activity: Vec::new(),
                 version: 1,
                 removed_at_version: 0,
-                opened: (0..DATES).find(|date| is_today(&day(*date, zone))),
+                opened: (0..DATES).find(|date| day(*date, zone).contains(now)),
             }),
             banks: std::array::from_fn(|b| Bank { stays: stay(b % FACILITIES), units: Vec::new() }),
             rows: Default::default(),
@@ -131,8 +130,8 @@ impl Database {
         for k in (0..KEYS).filter(|k| k % DATES > 0) {
             let day = day(k, zones[k / DATES]);
             let figures =
-                Figures { activity: 0, stock: is_today(&day).then_some(0), holds_until: None };
-            db.rows[k] = has_begun(&day).then(|| row(k, &day, figures, 1, BEGIN_MS));
+                Figures { activity: 0, stock: day.contains(now).then_some(0), holds_until: None };
+            db.rows[k] = has_begun(&day, now).then(|| row(k, &day, figures, 1, now));
         }
         db
     }
@@ -170,8 +169,11 @@ impl Database {
             .iter()
             .filter(of_day)
             .fold(0, |seen, activity| seen | activity.change.bit);
-        if !is_today(day) {
-            return Figures { activity, stock: None, holds_until: None };
+        if !day.contains(now) {
+            // The stock of a day that is over is a record.
+            let closed = self.rows[k].as_ref().filter(|row| row.bounds == Some(Bounds::from(day)));
+            let stock = closed.and_then(|row| row.summary.total_stock);
+            return Figures { activity, stock, holds_until: None };
         }
         let units = || {
             self.banks.iter().filter(|bank| bank.facility() == Some(f)).flat_map(|bank| &bank.units)
@@ -189,7 +191,7 @@ impl Database {
     }
 
     /// The dates of a facility, in that zone, that have a row or data, and today.
-    pub fn dates_with_data(&self, f: usize, zone: usize) -> Vec<usize> {
+    pub fn dates_with_data(&self, f: usize, zone: usize, now: i64) -> Vec<usize> {
         let facility = &self.facilities[f];
         let has_data = |day: &Day| {
             facility
@@ -198,7 +200,7 @@ impl Database {
                 .any(|a| a.life == facility.life() && day.contains(PLACES[a.place]))
         };
         let is_one = |k: &usize| {
-            self.rows[*k].is_some() || is_today(&day(*k, zone)) || has_data(&day(*k, zone))
+            self.rows[*k].is_some() || day(*k, zone).contains(now) || has_data(&day(*k, zone))
         };
         (f * DATES..(f + 1) * DATES).filter(is_one).collect()
     }

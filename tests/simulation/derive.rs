@@ -14,7 +14,7 @@ use crate::{
     database::{Figures, row},
     events::Own,
     mutants::Mutant,
-    places::{DATES, ZONES, facility_of, has_begun, index, is_today},
+    places::{DATES, ZONES, facility_of, has_begun, index},
     refresh::Refreshed,
     world::World,
 };
@@ -45,8 +45,9 @@ pub fn derive(
     let mut refreshed = Vec::new();
     // A day that has not begun may have a row, from the zone that the facility was in before.
     let leaves_rows = world.mutant == Some(Mutant::LeavesRowsOfTheZoneBefore);
-    let has_row =
-        |key: &DayKey| has_begun(&key.day) || (!leaves_rows && db.rows[index(&key.id())].is_some());
+    let has_row = |key: &DayKey| {
+        has_begun(&key.day, now) || (!leaves_rows && db.rows[index(&key.id())].is_some())
+    };
     for key in keys.iter().filter(|key| zone(&key.facility.id).is_some() && has_row(key)) {
         let (k, f) = (index(&key.id()), facility_of(&key.facility.id));
         let (figures, stored) = (db.figures(k, &key.day, now), &db.rows[k]);
@@ -62,7 +63,7 @@ pub fn derive(
             stored.as_ref().is_some_and(|stored| stored.bounds != Some(Bounds::from(&key.day)));
         let changed = differs
             || is_of_another
-            || (is_today(&key.day) && db.facilities[f].opened != Some(k % DATES));
+            || (key.day.contains(now) && db.facilities[f].opened != Some(k % DATES));
         let counter = versions.entry(f).or_insert(db.facilities[f].version);
         *counter += i64::from(changed);
         let version = if changed {
@@ -86,8 +87,8 @@ pub fn write_row(world: &mut World, row: &SummaryRow) {
     world.db.rows[k] = Some(row.clone());
     let facility = &mut world.db.facilities[k / DATES];
     facility.version = facility.version.max(version);
-    if row.summary.total_stock.is_some() {
-        facility.opened = Some(k % DATES); // only today has stock here
+    if row.bounds.is_some_and(|day| (day.start_ms..day.end_ms).contains(&world.now)) {
+        facility.opened = Some(k % DATES);
     }
     let id = world.db.id();
     let is_lost = world.mutant == Some(Mutant::OutboxAfterCommit) && world.chance(40);

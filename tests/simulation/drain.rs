@@ -176,7 +176,9 @@ async fn enter(sim: &Sim, r: usize, epoch: &Epoch) -> bool {
         sim.step().await;
     }
     sim.world().replicas[r].epoch = Some(epoch.clone());
-    sim.directory(r).served().store(Some(Arc::new(epoch.clone())));
+    if before.is_none() || !sim.breaks(Mutant::KeepsEpochToItself) {
+        sim.directory(r).served().store(Some(Arc::new(epoch.clone())));
+    }
     if before.is_some() {
         sim.step().await;
         sim.start_over(r);
@@ -364,6 +366,7 @@ async fn announce(sim: &Sim, r: usize, proof: WatermarkProof, look: &Look) {
         && append(sim, r, seen.generation, &message).await
         && sim.is_alone()
     {
-        directory.prove(directory_epoch, at_ms);
+        let is_wrong = sim.breaks(Mutant::HeartbeatsWithoutDirectory);
+        directory.prove(directory_epoch, if is_wrong { i64::MAX } else { at_ms });
     }
 }

@@ -12,10 +12,13 @@ use facility_summary::{
 use crate::{
     database::Database,
     mutants::Mutant,
-    places::{BANKS, DATES, FACILITIES, KEYS, day, facility_id, has_begun, key, told, zone_of},
+    places::{
+        BANKS, DATES, FACILITIES, KEYS, ZONES, day, facility_id, has_begun, key, told, zone_of,
+    },
+    replica::Replica,
     truth::{Answer, Claim},
     views::{self, HeldPage},
-    world::{Replica, World},
+    world::World,
 };
 
 /// How an epoch began.
@@ -51,6 +54,19 @@ pub fn bank_bits(bank: usize) -> i64 {
 /// The entry of the last answer, its zone, and the instant as of which it was exact. The same
 /// answer again needs no second check.
 type Asked = (Option<Arc<Entry>>, Option<usize>, i64);
+
+/// What a live client shows of a facility.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// The key of the facility-day.
+    pub key: usize,
+    /// Its version.
+    pub version: i64,
+    /// Which activity it contains.
+    pub activity: i64,
+    /// Which units it contains.
+    pub stock: Option<i64>,
+}
 
 /// Checks the answers of a schedule.
 pub struct Judge {
@@ -184,7 +200,8 @@ impl Judge {
         };
         let located = replica.directory.locate(facility_id(k / DATES));
         let zone = located.map(|located| zone_of(&located.facility.zone.name));
-        let found = answer_of(replica, mutant, k, zone, held, directory_ms);
+        let (now, replica) = (world.clock(r), &world.replicas[r]);
+        let found = answer_of(replica, mutant, (k, zone), (held, directory_ms), now);
         let Some((answer, entry, as_of)) = found else { return Ok(()) };
         if as_of == i64::MIN {
             return Ok(()); // nothing is proven yet
@@ -205,7 +222,7 @@ impl Judge {
                 told(as_of)
             ));
         }
-        judge.judge(&world.db, k, answer, as_of.min(world.now), beginning).map_err(|wrong| {
+        judge.judge(&world.db, k, answer, (as_of, world.now), beginning).map_err(|wrong| {
             let itself = entry.as_ref().map_or(String::new(), |entry| {
                 format!("version {}, as of {} ms by itself, ", entry.version, told(entry.as_of_ms))
             });
@@ -215,16 +232,16 @@ impl Judge {
         Ok(())
     }
 
-    /// `as_of` is not later than the clock's time, since later changes do not exist yet.
+    /// `at`: the instant that the answer claims, and the clock's time.
     fn judge(
         &self,
         db: &Database,
         k: usize,
         answer: Answer,
-        as_of: i64,
+        at: (i64, i64),
         beginning: Beginning,
     ) -> Result<(), String> {
-        self.in_one_of_its_worlds(db, as_of, beginning, |claim, db| claim.judge(db, k, answer))
+        self.in_one_of_its_worlds(db, at, beginning, |claim, db| claim.judge(db, k, answer))
     }
 
     /// Checks a list of one date: the answer for each facility, `None` for those that are not in
@@ -237,11 +254,11 @@ impl Judge {
         beginning: Beginning,
     ) -> Result<(), String> {
         world.judge.lists += 1;
-        let (judge, as_of) = (&world.judge, as_of.min(world.now));
+        let (judge, at) = (&world.judge, (as_of, world.now));
         answers.iter().enumerate().try_for_each(|(f, answer)| {
             let k = f * DATES + date;
             let judged =
-                judge.in_one_of_its_worlds(&world.db, as_of, beginning, |claim, db| match answer {
+                judge.in_one_of_its_worlds(&world.db, at, beginning, |claim, db| match answer {
                     Some(answer) => claim.judge(db, k, *answer),
                     None => claim.judge_absence(db, k),
                 });
@@ -254,16 +271,52 @@ impl Judge {
         })
     }
 
+    /// Checks what a live client shows as today of a facility, `None` where there is no such
+    /// facility, as of an instant. It was told that this epoch is served.
+    pub fn check_shown(
+        world: &World,
+        f: usize,
+        shown: Option<&Shown>,
+        as_of: i64,
+        epoch: &str,
+    ) -> Result<(), String> {
+        let judge = &world.judge;
+        let mut beginnings = judge.beginnings.iter();
+        let found = beginnings.find(|(known, _)| known.name() == epoch);
+        let Some((_, beginning)) = found else { return Err(format!("no epoch is {epoch}")) };
+        if beginning.era == judge.era() && as_of > world.now {
+            return Err("that is in the future".into());
+        }
+        judge.in_one_of_its_worlds(&world.db, (as_of, world.now), *beginning, |claim, db| {
+            let Some(Shown { key, activity, stock, .. }) = shown.copied() else {
+                return claim.judge(db, f * DATES, Answer::Gone);
+            };
+            let in_zone = |zone: usize| match as_of < day(key, zone).end_ms {
+                true => {
+                    let answer = Answer::Figures { zone, activity, stock, has_row: true };
+                    claim.judge(db, key, answer)
+                }
+                false => Err(format!("it is not today in {}", ZONES[zone])),
+            };
+            let both = |a: Result<(), String>, b: Result<(), String>| match (a, b) {
+                (Err(a), Err(b)) => Err(format!("{a}; else {b}")),
+                (a, b) => a.and(b).or(Ok(())),
+            };
+            (0..ZONES.len()).map(in_zone).reduce(both).unwrap_or(Ok(()))
+        })
+    }
+
     /// Whether the claim is true of the database, or of a state before a restore that the replica
-    /// cannot know of.
+    /// cannot know of. It is not later than the clock's time, since later changes do not exist yet.
     fn in_one_of_its_worlds(
         &self,
         db: &Database,
-        as_of: i64,
+        (as_of, now): (i64, i64),
         beginning: Beginning,
         is_true: impl Fn(&Claim, &Database) -> Result<(), String>,
     ) -> Result<(), String> {
-        let claim = Claim { as_of, era_ends: &self.era_ends };
+        let as_of = as_of.min(now);
+        let claim = Claim { as_of, era_ends: &self.era_ends, now };
         // A replica notices a restore only by what it reads after it.
         let unnoticed = self.restores[beginning.restores..]
             .iter()
@@ -280,14 +333,15 @@ impl Judge {
 fn answer_of(
     replica: &Replica,
     mutant: Option<Mutant>,
-    k: usize,
-    zone: Option<usize>,
-    held: Option<Arc<Entry>>,
-    directory_ms: i64,
+    (k, zone): (usize, Option<usize>),
+    (held, directory_ms): (Option<Arc<Entry>>, i64),
+    now: i64,
 ) -> Option<(Answer, Option<Arc<Entry>>, i64)> {
     Some(match zone {
         None => (Answer::Gone, None, directory_ms),
-        Some(zone) if !has_begun(&day(k, zone)) => (Answer::NotBegun { zone }, None, directory_ms),
+        Some(zone) if !has_begun(&day(k, zone), now) => {
+            (Answer::NotBegun { zone }, None, directory_ms)
+        }
         Some(zone) => {
             let is_of = |entry: &Arc<Entry>| match mutant {
                 Some(Mutant::AnyDayOfThatName) => {

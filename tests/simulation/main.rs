@@ -4,7 +4,8 @@
 //! database and the clock are simulated, and so are their faults. In some schedules there is only
 //! one server, which keeps the stream within its process. After each step of a replica, all its
 //! possible answers are checked: does one lack a change that was committed at or before the instant
-//! that it claims?
+//! that it claims? In half of the schedules, replicas have live clients, and what each of them is
+//! told is checked, too (`subscribers`).
 //!
 //! `make replay SEED=123 [MUTANT=Name]` replays one schedule and prints its steps. `make simulate`
 //! runs many (their number is `SCHEDULES`), and then breaks each rule in turn. `make simulate
@@ -18,17 +19,20 @@ mod drain;
 mod events;
 mod fills;
 mod judge;
+mod locks;
 mod mutants;
 mod pace;
 mod places;
 mod redis;
 mod refresh;
 mod removal;
+mod replica;
 mod schedule;
 mod source_rows;
 mod sources;
 mod stage;
 mod stream;
+mod subscribers;
 mod truth;
 mod views;
 mod world;
@@ -84,6 +88,7 @@ fn first_wrong_answer(schedules: u64, mutant: Option<Mutant>) -> Result<Asked, (
             asked.answers += of_one.answers;
             asked.proven += of_one.proven;
             asked.lists += of_one.lists;
+            asked.claims += of_one.claims;
         }
     };
     thread::scope(|scope| {
@@ -97,6 +102,7 @@ fn first_wrong_answer(schedules: u64, mutant: Option<Mutant>) -> Result<Asked, (
                     answers: all.answers + one.answers,
                     proven: all.proven + one.proven,
                     lists: all.lists + one.lists,
+                    claims: all.claims + one.claims,
                 })
             })
     })
@@ -125,6 +131,10 @@ fn no_answer_lacks_a_change_committed_by_the_time_it_claims() {
             assert!(
                 asked.proven > schedules,
                 "watermarks proved too few answers for a test of the rules: {asked:?}"
+            );
+            assert!(
+                asked.claims > schedules,
+                "subscribers heard too few heartbeats for a test of the hub: {asked:?}"
             );
         }
         Err((seed, wrong)) => panic!("{wrong}\nreplay it: make replay SEED={seed}"),

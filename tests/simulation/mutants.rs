@@ -1,7 +1,11 @@
 //! The rules of the protocol. The simulation breaks each of them in turn. If it finds no wrong
 //! answer then, its schedules are too simple, or the rule is not needed. (One rule was not needed:
 //! to delete no outbox row when a later generation has begun than the drain snapshot shows. Rule 8
-//! in docs/freshness.md says why.)
+//! in docs/freshness.md says why. Of the hub, it was not needed to begin its replay anew after a
+//! gap,
+//! and to send the new day to whoever comes back after a midnight: what memory takes in later is
+//! noted as changed anyway. And that a facility is read again which a message only names: its days
+//! without a row are not shown, and what changes it has a message of its own.)
 //!
 //! The service has no switches for this. The simulated world around the service's own code breaks
 //! the rule: by what it passes to that code, in which order, and by what it does with the result.
@@ -137,11 +141,62 @@ pub enum Mutant {
     /// A pass announces the first snapshot's watermark although the second one is full, and may not
     /// show that a facility has changed.
     AnnouncesWhatMayHaveMoved,
+    // The rules of the hub, which subscribers see broken. `is_of_hub` relies on the order.
+    /// A shard takes what has come before it loads how far that is proven, so that a change in
+    /// between
+    /// is proven and not sent.
+    TakesBeforeItLoads,
+    /// A heartbeat is sent before the figures that it is about.
+    ProvesBeforeItSends,
+    /// A heartbeat does not wait for the facilities of a client that comes back.
+    ProvesWhatIsHeld,
+    /// A heartbeat claims what is proven of the figures, although the directory may be exact as of
+    /// an
+    /// earlier instant.
+    HeartbeatsWithoutDirectory,
+    /// A shard hears of the changes of a facility once it was read, and not from before the read.
+    HearsOnceItIsRead,
+    /// A state that was read replaces a newer one that came meanwhile.
+    LateReadsReplaceNewer,
+    /// What was read is shown as exact as of the read.
+    ShowsReadsAsYoung,
+    /// A shard is not told of the facilities that the directory has changed.
+    ShardsIgnoreMoves,
+    /// Later watermarks count for a facility that was named and not read again.
+    TrustsDoubtfulDays,
+    /// What is shown of a day is proven beyond its midnight, and stays.
+    DaysDoNotEnd,
+    /// Clients are not told that another epoch is served.
+    KeepsEpochToItself,
+    /// A state of the epoch before is handed out in the next one.
+    PushesOfAnyEpoch,
+    /// What was sent in the epoch before counts as sent.
+    CountsWhatWasSentBefore,
+    /// What a client has of another epoch counts as known.
+    KnowsFromAnyEpoch,
+    /// A client that knows a version is shown an older one by a replica that is behind.
+    ShowsOlderThanKnown,
+    /// Each event has the id of the position that the replica has reached, whatever waits.
+    NumbersEachEvent,
+    /// A client that comes back is shown what is there at once, though it may be older.
+    GoesOnAtOnce,
+    /// A client that asks for other facilities than before goes on with the id that it has.
+    ResumesOtherFacilities,
+    /// What has changed behind a position is not remembered.
+    ReplayForgetsChanges,
+    /// Clients are not told that the changes of other servers do not arrive.
+    HidesLosses,
+    /// A client that follows all counts as having what was not sent yet.
+    SkipsTheFeed,
+    /// A change of what a client may see changes nothing of what it follows.
+    ViewsChangeUntold,
+    /// Totals of the facilities that a client could see before prove those that it may see now.
+    TotalsOfTheViewBefore,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 51] = [
+    pub const ALL: [Mutant; 74] = [
         Mutant::SnapshotBeforeLock,
         Mutant::DeletesUnseenMarks,
         Mutant::OutboxAfterCommit,
@@ -193,7 +248,40 @@ impl Mutant {
         Mutant::LeavesRowsOfTheZoneBefore,
         Mutant::AnnouncesWhatHasMoved,
         Mutant::AnnouncesWhatMayHaveMoved,
+        Mutant::TakesBeforeItLoads,
+        Mutant::ProvesBeforeItSends,
+        Mutant::ProvesWhatIsHeld,
+        Mutant::HeartbeatsWithoutDirectory,
+        Mutant::HearsOnceItIsRead,
+        Mutant::LateReadsReplaceNewer,
+        Mutant::ShowsReadsAsYoung,
+        Mutant::ShardsIgnoreMoves,
+        Mutant::TrustsDoubtfulDays,
+        Mutant::DaysDoNotEnd,
+        Mutant::KeepsEpochToItself,
+        Mutant::PushesOfAnyEpoch,
+        Mutant::CountsWhatWasSentBefore,
+        Mutant::KnowsFromAnyEpoch,
+        Mutant::ShowsOlderThanKnown,
+        Mutant::NumbersEachEvent,
+        Mutant::GoesOnAtOnce,
+        Mutant::ResumesOtherFacilities,
+        Mutant::ReplayForgetsChanges,
+        Mutant::HidesLosses,
+        Mutant::SkipsTheFeed,
+        Mutant::ViewsChangeUntold,
+        Mutant::TotalsOfTheViewBefore,
     ];
+
+    /// Whether it is a rule of the hub: then only what subscribers are told is checked.
+    pub fn is_of_hub(self) -> bool {
+        self as usize >= Mutant::TakesBeforeItLoads as usize
+    }
+
+    /// Whether it can be seen at a midnight only.
+    pub fn is_of_midnight(self) -> bool {
+        self == Mutant::DaysDoNotEnd
+    }
 
     /// The theme that a schedule must have to find this mutant soon.
     pub fn theme(self) -> Option<Theme> {
@@ -212,7 +300,10 @@ impl Mutant {
             | Mutant::LeavesRowsOfTheZoneBefore
             | Mutant::HitsWithoutDirectory
             | Mutant::AnyDayOfThatName
-            | Mutant::EmptyDaysOutliveMoves => Some(Theme::Moves),
+            | Mutant::EmptyDaysOutliveMoves
+            | Mutant::HeartbeatsWithoutDirectory
+            | Mutant::ShardsIgnoreMoves
+            | Mutant::TrustsDoubtfulDays => Some(Theme::Moves),
             _ => None,
         }
     }
@@ -244,6 +335,11 @@ impl Mutant {
             Mutant::BankOfTheStatement => Some(by_hand::units_of_a_bank_that_moves),
             Mutant::RemovesBlindly => Some(by_hand::registered_again_beside_its_removal),
             Mutant::NoFenceOfLives => Some(by_hand::an_entry_of_the_life_before),
+            Mutant::TakesBeforeItLoads => Some(by_hand::a_change_and_its_proof_between_two_turns),
+            Mutant::ProvesWhatIsHeld => Some(by_hand::a_heartbeat_while_it_waits),
+            Mutant::KnowsFromAnyEpoch => Some(by_hand::the_same_tag_in_another_epoch),
+            Mutant::ShowsOlderThanKnown => Some(by_hand::a_version_that_is_not_here_yet),
+            Mutant::NumbersEachEvent => Some(by_hand::a_position_ahead_of_what_was_sent),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
-use crate::places::{FACILITIES, KATHMANDU, UTC, ZONES};
+use crate::places::{BEGIN_MS, FACILITIES, KATHMANDU, MIDNIGHT_MS, UTC, ZONES};
 
 /// The faults of the database in a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +130,8 @@ pub struct Pace {
     pub leads: u32,
     /// The faults of the database.
     pub disaster: Disaster,
+    /// When the schedule begins, in milliseconds since 1970.
+    pub begins_ms: i64,
     /// The zones of the facilities at the begin.
     pub zones: [usize; FACILITIES],
     /// How often a command to Redis is carried out late or without an answer, in percent.
@@ -164,8 +166,17 @@ impl Pace {
             leader: 0,
             leads: 0,
             disaster: Disaster::Nothing,
+            begins_ms: BEGIN_MS + 1_000,
             zones: [UTC; FACILITIES],
             unanswered: 0,
+        }
+    }
+
+    /// Begins before a midnight, in some schedules or in all. (After the clock is set back over a
+    /// midnight, the day before is today once more: `clock_set_back.rs` has that.)
+    pub fn begin(&mut self, rng: &mut Pcg64, all: bool) {
+        if (all || rng.random_range(0..4) == 0) && self.disaster != Disaster::ClockSetBack {
+            self.begins_ms = MIDNIGHT_MS - rng.random_range(3_000..16_000);
         }
     }
 
@@ -227,6 +238,7 @@ impl Pace {
                 Disaster::Loses,
                 Disaster::ClockSetBack,
             ][rng.random_range(0..5)],
+            begins_ms: BEGIN_MS + 1_000,
             zones: std::array::from_fn(|_| rng.random_range(0..ZONES.len())),
             unanswered,
         }

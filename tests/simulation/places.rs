@@ -25,13 +25,17 @@ pub const DATES: usize = 3;
 pub const KEYS: usize = FACILITIES * DATES;
 const FIRST_DATE: Date = Date::constant(2026, 11, 20);
 
-/// 2026-11-21T20:00:00Z, in milliseconds since 1970: the begin of each schedule. A schedule takes
-/// some seconds.
+/// 2026-11-21T20:00:00Z, in milliseconds since 1970: the begin of each schedule in which no day
+/// ends. A schedule takes some seconds.
 pub const BEGIN_MS: i64 = 1_795_291_200_000;
+/// The midnight in UTC that follows. In the other zone it is morning.
+pub const MIDNIGHT_MS: i64 = BEGIN_MS + 4 * HOUR_MS;
 const HOUR_MS: i64 = 3_600_000;
 
 /// The instants that deliveries and requests are about: the evening before, which has another date
-/// in each zone; noon, which has the same date in both; and now, which is today in both.
+/// in each zone; noon, which has the same date in both; and the begin, which is today in both
+/// until a
+/// midnight comes.
 pub const PLACES: [i64; 3] = [BEGIN_MS - 24 * HOUR_MS, BEGIN_MS - 8 * HOUR_MS, BEGIN_MS];
 /// The index of the evening before in `PLACES`.
 pub const EVENING_BEFORE: usize = 0;
@@ -82,14 +86,9 @@ pub fn day(k: usize, zone: usize) -> Day {
     DAYS[zone][k % DATES]
 }
 
-/// Whether the day has begun during the schedule.
-pub fn has_begun(day: &Day) -> bool {
-    day.start_ms <= BEGIN_MS
-}
-
-/// Whether the day is today.
-pub fn is_today(day: &Day) -> bool {
-    day.contains(BEGIN_MS)
+/// Whether the day has begun.
+pub fn has_begun(day: &Day, now: i64) -> bool {
+    day.start_ms <= now
 }
 
 /// An instant as the output shows it: in milliseconds after the begin.

@@ -20,10 +20,12 @@ use crate::{
     directory,
     events::{Event, Own},
     judge::Of,
+    locks::Lock,
     mutants::Mutant,
     places::{DATES, PLACES, ZONES, day, facility_id, facility_of, index, zone_of},
+    replica::Publication,
     sources::new_changes,
-    world::{Lock, Publication, Sim, World, called},
+    world::{Sim, World, called},
 };
 
 /// What a refresh is for.
@@ -227,7 +229,7 @@ fn resolve(world: &World, scope: &RefreshScope) -> Vec<DayKey> {
         scope.days.iter().map(|key| (key.id(), key.clone())).collect();
     for facility in &scope.whole {
         let zone = zone_of(&facility.zone.name);
-        for k in world.db.dates_with_data(facility_of(&facility.id), zone) {
+        for k in world.db.dates_with_data(facility_of(&facility.id), zone, world.now) {
             let key = DayKey { facility: facility.clone(), day: day(k, zone) };
             keys.insert(key.id(), key);
         }

@@ -6,9 +6,10 @@ use uuid::Uuid;
 use crate::{
     database::About,
     directory,
+    locks::Lock,
     mutants::Mutant,
     places::facility_of,
-    world::{Lock, Sim, called},
+    world::{Sim, called},
 };
 
 /// The outcome for a facility that was to be removed.

@@ -13,7 +13,9 @@ use crate::{
     pace::Disaster,
     places::{BANKS, BEGIN_MS, DATES, FACILITIES, ZONES, facility_id, told},
     refresh::{self, Work},
-    sources, stream, views,
+    sources, stream,
+    subscribers::{self, quiet::come_to_rest},
+    views,
     world::{Actor, REPLICAS, Sim, called},
 };
 
@@ -30,7 +32,12 @@ pub struct Asked {
     pub proven: u64,
     /// Lists that were checked.
     pub lists: u64,
+    /// Claims of heartbeats that were checked.
+    pub claims: u64,
 }
+
+/// In one of so many schedules with subscribers, they come to rest at the end.
+const RESTS: u64 = 4;
 
 /// Runs the schedule of a seed; the error is the first wrong answer. With `is_told` it prints each
 /// step.
@@ -42,9 +49,12 @@ pub fn run(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Result<Asked, St
     let mut result = Ok(());
     for _ in 0..STEPS {
         let touched = step(&sim, &mut actors);
+        result = subscribers::step(&sim);
         actors.append(&mut sim.world().spawned);
         let world = &mut *sim.world();
-        if let Some(r) = touched {
+        if let Some(r) =
+            touched.filter(|_| result.is_ok() && !mutant.is_some_and(Mutant::is_of_hub))
+        {
             result = Judge::check(world, r)
                 .map_err(|wrong| format!("{} at {} ms: {wrong}", called(r), told(world.now)));
         }
@@ -52,14 +62,27 @@ pub fn run(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Result<Asked, St
             break;
         }
     }
+    if result.is_ok() && (seed / 2).is_multiple_of(RESTS) {
+        result = come_to_rest(&sim, &mut actors);
+    }
     actors.clear(); // the actors and the world hold each other
-    sim.world().spawned.clear();
+    let subscribers = end(&sim);
     let world = sim.world();
     result.map(|()| Asked {
         answers: world.judge.answers,
         proven: world.judge.proven,
         lists: world.judge.lists,
+        claims: subscribers.map_or(0, |subscribers| subscribers.claims),
     })
+}
+
+/// Ends what holds the world. Returns the subscribers.
+pub fn end(sim: &Sim) -> Option<subscribers::Subscribers> {
+    (0..REPLICAS).for_each(|r| subscribers::lose_all(sim, r));
+    let world = &mut *sim.world();
+    world.spawned.clear();
+    world.replicas.iter_mut().for_each(|replica| replica.live = None);
+    world.subscribers.take()
 }
 
 /// Starts the tasks of a replica: they follow the stream, read the facilities that messages tell
@@ -80,6 +103,7 @@ fn step(sim: &Sim, actors: &mut Vec<Actor>) -> Option<usize> {
     let (choice, r, k) = {
         let world = &mut *sim.world();
         world.now += world.rng.random_range(1..100);
+        subscribers::tell_time(world);
         let p = &world.pace;
         let weights =
             [p.write, p.read, p.refresh, p.drain, p.follow, p.work, p.fault, p.list, p.come_and_go];
@@ -236,6 +260,7 @@ fn befall(sim: &Sim, actors: &mut Vec<Actor>, r: usize) -> Option<usize> {
 pub fn restart(sim: &Sim, actors: &mut Vec<Actor>, r: usize) {
     sim.tell(called(r), || "is killed, and starts".into());
     actors.retain(|actor| actor.replica != Some(r));
+    subscribers::lose_all(sim, r);
     {
         let world = &mut *sim.world();
         world.replace(r);
@@ -340,5 +365,6 @@ fn database(sim: &Sim, actors: &mut Vec<Actor>) {
     if is_cold {
         let servers = if sim.world().pace.is_alone { 1 } else { REPLICAS };
         (0..servers).for_each(|r| restart(sim, actors, r));
+        subscribers::forget_versions(sim);
     }
 }

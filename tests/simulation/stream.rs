@@ -90,7 +90,7 @@ pub async fn publish_for_ever(sim: Sim, r: usize) {
     }
 }
 
-async fn put(sim: &Sim, r: usize, publication: &crate::world::Publication) {
+async fn put(sim: &Sim, r: usize, publication: &crate::replica::Publication) {
     sim.step().await;
     let epoch = (!sim.breaks(Mutant::OneTierForAll)).then(|| publication.epoch.clone());
     let world = &mut *sim.world();
@@ -233,7 +233,8 @@ fn take(
     if let Message::Watermark { at_ms } = message
         && matches!(consumed, Consumed::Next | Consumed::Gap)
     {
-        directory.prove(directory_epoch, at_ms);
+        let is_wrong = sim.breaks(Mutant::HeartbeatsWithoutDirectory);
+        directory.prove(directory_epoch, if is_wrong { i64::MAX } else { at_ms });
     }
     if consumed != Consumed::Old {
         sim.tell(called(r), || {

@@ -4,7 +4,7 @@
 use crate::{
     database::{Activity, Change, Database, Stay},
     judge::bank_bits,
-    places::{BANKS, DATES, PLACES, ZONES, day, has_begun, is_today, told},
+    places::{BANKS, DATES, PLACES, ZONES, day, has_begun, told},
 };
 
 /// What a reader gets for a facility's date.
@@ -24,6 +24,8 @@ pub struct Claim<'a> {
     pub as_of: i64,
     /// The last instant of the clock in each era before the current one, in milliseconds.
     pub era_ends: &'a [i64],
+    /// The time when it is judged.
+    pub now: i64,
 }
 
 impl Claim<'_> {
@@ -82,10 +84,13 @@ impl Claim<'_> {
             there.map(|stay| self.judge_activity(&facility.activity, k, stay, zone, activity));
         verdicts.reduce(Result::or).unwrap_or(Ok(()))?;
         match stock {
+            // The stock of a day that is over is a record, whatever was committed in its last
+            // moment.
+            Some(_) if day(k, zone).end_ms <= self.now => Ok(()),
             Some(stock) => {
                 (0..BANKS).try_for_each(|bank| self.judge_bank(db, k / DATES, bank, stock))
             }
-            None if is_today(&day(k, zone)) => Err("today has no stock".into()),
+            None if day(k, zone).contains(self.as_of) => Err("today has no stock".into()),
             None => Ok(()),
         }
     }
@@ -126,7 +131,8 @@ impl Claim<'_> {
 
     /// Checks that a list of a date may be without this facility.
     pub fn judge_absence(&self, db: &Database, k: usize) -> Result<(), String> {
-        let has_day = |stay: &Stay| stay.place.is_some_and(|zone| has_begun(&day(k, zone)));
+        let has_day =
+            |stay: &Stay| stay.place.is_some_and(|zone| has_begun(&day(k, zone), self.as_of));
         let stays = self.since(&db.facilities[k / DATES].stays);
         if stays.iter().all(has_day) {
             Err(format!(

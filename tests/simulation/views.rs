@@ -9,6 +9,7 @@ use facility_summary::{
         memory::Memory,
         views::{DayQuery, Page, Unplaced, View},
     },
+    domain::summary::{DayKey, Summary},
     service::lists::view_fill::{days_of, judge},
 };
 use rand::RngExt;
@@ -44,10 +45,10 @@ pub async fn read(sim: Sim, r: usize) {
     of_date(&sim, r, date).await;
 }
 
-/// Fills the view of a date, as long as something is missing, and keeps its page.
-pub async fn of_date(sim: &Sim, r: usize, date: usize) {
+/// The view of a date, or of today, filled as long as something is missing.
+async fn filled(sim: &Sim, r: usize, date: Option<usize>) -> Arc<View> {
     let now = sim.world().clock(r);
-    let view = sim.memory(r).views().open(Some(calendar_date(date)), now);
+    let view = sim.memory(r).views().open(date.map(calendar_date), now);
     for _ in 0..ATTEMPTS {
         place(sim, r, &view);
         if sim.memory(r).unattached_keys(&view).is_empty() || !fill(sim, r, &view).await {
@@ -55,6 +56,22 @@ pub async fn of_date(sim: &Sim, r: usize, date: usize) {
         }
     }
     place(sim, r, &view);
+    view
+}
+
+/// Today of all facilities, and the instant as of which that is exact.
+pub async fn of_today(sim: &Sim, r: usize) -> Option<(Vec<(DayKey, Summary)>, i64)> {
+    let view = filled(sim, r, None).await;
+    let now = sim.world().clock(r);
+    let directory_ms = sim.directory(r).exact_as_of_ms();
+    let (summaries, as_of_ms) = sim.memory(r).view_summaries(&view, directory_ms, now)?;
+    (as_of_ms != i64::MIN).then_some((summaries, as_of_ms.min(now)))
+}
+
+/// Fills the view of a date, and keeps its page.
+pub async fn of_date(sim: &Sim, r: usize, date: usize) {
+    let view = filled(sim, r, Some(date)).await;
+    let now = sim.world().clock(r);
     let world = &mut *sim.world();
     let (memory, directory_ms) = proof(world, r);
     let query = DayQuery { limit: 500, ..DayQuery::default() };

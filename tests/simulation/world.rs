@@ -12,106 +12,27 @@ use std::{
 
 use facility_summary::{
     cache::memory::{FillToken, Memory},
-    changes::Attachment,
     directory::Directory,
-    jobs::drain::EpochTracker,
-    protocol::{Epoch, Position, StoredEntry},
+    protocol::{Epoch, Position},
 };
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use uuid::Uuid;
 
 use crate::{
     database::{Database, epoch},
     judge::Judge,
     mutants::Mutant,
     pace::Pace,
-    places::{BEGIN_MS, FACILITIES, told},
+    places::{FACILITIES, told},
     redis::Redis,
+    replica::Replica,
+    subscribers::{Live, Subscribers, server::SimServer},
 };
 
 /// How many replicas there are.
 pub const REPLICAS: usize = 3;
 /// How many of the last states of the database a standby may still have.
 const STANDBY_STATES: usize = 80;
-const MEMORY_BYTES: u64 = 1 << 20;
-
-/// What waits to be appended to the stream, and to be put into the tier.
-pub struct Publication {
-    /// The epoch that it is of.
-    pub epoch: Epoch,
-    /// The rows.
-    pub entries: Vec<StoredEntry>,
-    /// The rows are changes; otherwise they were only read or confirmed.
-    pub changed: bool,
-    /// Or facilities that the other replicas must read again.
-    pub facilities: Vec<Uuid>,
-}
-
-/// A replica.
-pub struct Replica {
-    /// The service's own memory tier.
-    pub memory: Arc<Memory>,
-    /// The service's own directory.
-    pub directory: Rc<Directory>,
-    /// Another epoch was entered, and its facilities are not yet read.
-    pub has_new_directory: bool,
-    /// The server is alone, and has just started or got its connection back. So it may have missed
-    /// changes by others.
-    pub has_missed: bool,
-    /// The service's own attachment to the stream.
-    pub attachment: Rc<Attachment>,
-    /// What its drain knows of the epoch.
-    pub known: EpochTracker,
-    /// The epoch that is served, as its tasks see it.
-    pub epoch: Option<Epoch>,
-    /// The same epoch, after everything held of an earlier one was dropped.
-    pub entered: Option<Epoch>,
-    /// What waits for its publisher.
-    pub queue: VecDeque<Publication>,
-    /// How far its clock is ahead of the database's clock, in milliseconds: it has not read that
-    /// clock since it was set back.
-    pub ahead: i64,
-    /// It cannot reach Redis.
-    pub is_cut_off: bool,
-    /// Which of the two Redis servers it uses.
-    pub side: usize,
-    /// It may drain.
-    pub has_started: bool,
-    /// The run of the database that the connection of its drain belongs to. A restore or a failover
-    /// ends the connection.
-    pub connection: Option<u32>,
-    /// How many drain snapshots it has taken.
-    pub looks: u32,
-    /// A pass, or a drain snapshot, is active.
-    pub drains: bool,
-}
-
-impl Replica {
-    /// A replica before its start. It keeps `recent` recent changes, and consumes the stream from
-    /// `at` on.
-    pub fn new(recent: usize, at: Position) -> Self {
-        let memory = Arc::new(Memory::new(MEMORY_BYTES, recent, at));
-        Replica {
-            directory: Rc::new(Directory::new(memory.clone(), true)),
-            memory,
-            has_new_directory: false,
-            has_missed: false,
-            attachment: Rc::default(),
-            known: EpochTracker::default(),
-            epoch: None,
-            entered: None,
-            queue: VecDeque::new(),
-            ahead: 0,
-            is_cut_off: false,
-            side: 0,
-            has_started: false,
-            connection: None,
-            looks: 0,
-            drains: false,
-        }
-    }
-}
 
 /// What an actor does.
 pub type Act = Pin<Box<dyn Future<Output = ()>>>;
@@ -161,6 +82,10 @@ pub struct World {
     pub is_told: bool,
     /// New actors.
     pub spawned: Vec<Actor>,
+    /// Whether replicas have hubs.
+    pub has_hubs: bool,
+    /// The live clients; `None` in schedules without them, and while one of them takes a step.
+    pub subscribers: Option<Subscribers>,
 }
 
 impl World {
@@ -171,7 +96,17 @@ impl World {
         // in a generation that no other process has.
         let is_numbered_alike = self.mutant == Some(Mutant::NumbersProcessesAlike);
         let generation = if self.pace.is_alone && !is_numbered_alike { self.processes } else { 0 };
-        self.replicas[r] = Replica::new(self.pace.recent, Position { generation, number: 0 });
+        let mut replica = Replica::new(self.pace.recent, Position { generation, number: 0 });
+        replica.live = self.has_hubs.then(|| self.hub_of(&replica));
+        self.replicas[r] = replica;
+    }
+
+    fn hub_of(&self, replica: &Replica) -> Rc<Live> {
+        let (memory, directory) = (&replica.memory, &replica.directory);
+        let attachment = (!self.pace.is_alone).then(|| replica.attachment.clone());
+        let server =
+            SimServer::new(memory.clone(), directory.clone(), attachment, self.mutant, self.now);
+        Live::new(memory, directory, server, self.mutant)
     }
 
     /// Records what was committed, for standbys and restores.
@@ -249,18 +184,29 @@ impl Sim {
     /// The world of a seed.
     pub fn random(seed: u64, mutant: Option<Mutant>, is_told: bool) -> Self {
         let mut rng = Pcg64::seed_from_u64(seed);
-        let pace = Pace::random(&mut rng, mutant.and_then(Mutant::theme));
-        Sim::new(rng, pace, mutant, is_told)
+        let mut pace = Pace::random(&mut rng, mutant.and_then(Mutant::theme));
+        // The rules of the hub are those that subscribers can see broken.
+        let has_hubs = mutant.map_or(seed.is_multiple_of(2), Mutant::is_of_hub);
+        let mut subscribers = has_hubs.then(|| Subscribers::random(seed));
+        if let Some(subscribers) = &mut subscribers {
+            pace.begin(&mut subscribers.rng, mutant.is_some_and(Mutant::is_of_midnight));
+        }
+        Sim::new(rng, pace, (mutant, subscribers), is_told)
     }
 
     /// A world with this pace.
-    pub fn new(rng: Pcg64, pace: Pace, mutant: Option<Mutant>, is_told: bool) -> Self {
-        let db = Database::new(pace.zones);
+    pub fn new(
+        rng: Pcg64,
+        pace: Pace,
+        (mutant, subscribers): (Option<Mutant>, Option<Subscribers>),
+        is_told: bool,
+    ) -> Self {
+        let db = Database::new(pace.zones, pace.begins_ms - 1_000);
         let mut world = World {
             replicas: std::array::from_fn(|_| Replica::new(pace.recent, Position::default())),
             rng,
+            now: pace.begins_ms,
             pace,
-            now: BEGIN_MS + 1_000,
             locks: [None; FACILITIES],
             transactions: 0,
             run: 0,
@@ -273,6 +219,8 @@ impl Sim {
             mutant,
             is_told,
             spawned: Vec::new(),
+            has_hubs: subscribers.is_some(),
+            subscribers,
         };
         (0..REPLICAS).for_each(|r| world.replace(r));
         world.committed();
@@ -289,8 +237,13 @@ impl Sim {
         self.world().replicas[r].memory.clone()
     }
 
+    /// What a replica has for live clients.
+    pub fn live(&self, r: usize) -> Option<Rc<Live>> {
+        self.world().replicas[r].live.clone()
+    }
+
     /// The directory of a replica.
-    pub fn directory(&self, r: usize) -> Rc<Directory> {
+    pub fn directory(&self, r: usize) -> Arc<Directory> {
         self.world().replicas[r].directory.clone()
     }
 
@@ -355,41 +308,6 @@ impl Sim {
         act: impl Future<Output = ()> + 'static,
     ) {
         self.world().spawned.push(Actor { replica, is_drain, act: Box::pin(act) });
-    }
-}
-
-/// The lock of a facility's row, until it is dropped.
-pub struct Lock {
-    sim: Sim,
-    facility: usize,
-    transaction: u64,
-}
-
-impl Lock {
-    /// Waits some steps for the lock; `None` when another transaction holds it longer.
-    pub async fn take(sim: &Sim, facility: usize, is_shared: bool) -> Option<Lock> {
-        for _ in 0..6 {
-            {
-                let mut world = sim.world();
-                if world.locks[facility].is_none() || is_shared {
-                    world.transactions += 1;
-                    let transaction = world.transactions;
-                    world.locks[facility] = Some(transaction);
-                    return Some(Lock { sim: sim.clone(), facility, transaction });
-                }
-            }
-            sim.step().await;
-        }
-        None
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        let mut world = self.sim.world();
-        if world.locks[self.facility] == Some(self.transaction) {
-            world.locks[self.facility] = None;
-        }
     }
 }
 

@@ -226,10 +226,13 @@ export class Store {
     if (!follows(this.wish, id)) return;
     this.refused.delete(id);
     const held = this.items.get(id);
-    // The service sends nothing older than what it was told is known. What came in a list has no
-    // tag that could be told.
-    const wasUntold = held !== undefined && held.etag === null && held.epoch === this.epoch;
-    if (wasUntold && isOlder(summary, held.summary)) return;
+    // The service sends nothing older than what it was told is known. But another server may be
+    // behind, and is not told what came in a list, nor what is shown of all facilities.
+    const isOfEpoch = held !== undefined && held.epoch === this.epoch && summary.version > 0;
+    if (isOfEpoch && isOlder(summary, held.summary)) {
+      held.isConfirmed = true;
+      return;
+    }
     this.items.set(id, {
       summary,
       etag,

@@ -3,7 +3,7 @@
 mod requests;
 mod socket;
 pub mod sse;
-mod subscription;
+pub mod subscription;
 pub mod takeover;
 
 use std::rc::Rc;

@@ -3,9 +3,9 @@
 use std::{
     collections::{HashMap, HashSet},
     rc::Rc,
-    time::Duration,
 };
 
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -14,8 +14,11 @@ use crate::{
     live::{
         connection::Connection,
         follow::{Known, MOST_FACILITIES},
+        server::NotFound,
         shard::Shard,
         slots::number_of,
+        tiers::AT_ONCE,
+        wire::Transport,
     },
     protocol::Position,
 };
@@ -35,11 +38,9 @@ pub struct Asked {
     pub resume: Option<String>,
 }
 
-/// How long a client that comes back waits until this server has come as far as the last one.
-const CATCH_UP: Duration = Duration::from_secs(2);
-const POLL: Duration = Duration::from_millis(10);
-/// How long a state is read for a client that comes back.
-const LOAD: Duration = Duration::from_secs(5);
+/// The seconds that a client which comes back waits until this server has come as far as the last
+/// one.
+const CATCH_UP: u64 = 2;
 
 /// Has a client follow what it asks for, and tells it what was refused.
 pub async fn subscribe(shard: Rc<Shard>, connection: Rc<Connection>, asked: Asked) {
@@ -48,6 +49,7 @@ pub async fn subscribe(shard: Rc<Shard>, connection: Rc<Connection>, asked: Aske
         connection.error("unauthorized", "Sign in first: {\"type\":\"auth\",\"token\":…}.");
         return connection.flush(&shard);
     }
+    let came_ms = shard.hub.parts.server.latest_ms();
     let (mut taken, mut refused) = (Vec::new(), Vec::new());
     for text in &asked.facilities {
         match may_follow(&shard, &connection, text, taken.len()).await {
@@ -79,6 +81,7 @@ pub async fn subscribe(shard: Rc<Shard>, connection: Rc<Connection>, asked: Aske
         // Of some of them the client may have nothing.
         _ => Err("facilities"),
     });
+    let drops = !refused.is_empty();
     let mut told = json!({
         "id": asked.id, "facilities": ids, "subject": subject, "refused": refused,
     });
@@ -86,13 +89,15 @@ pub async fn subscribe(shard: Rc<Shard>, connection: Rc<Connection>, asked: Aske
         told["resumed"] = (resume.is_ok() && subject.is_none()).into();
         told["reason"] = resume.as_ref().err().map_or(Value::Null, |reason| (*reason).into());
     }
-    connection.control("subscribed", told);
+    let encode = if drops { Transport::dropping } else { Transport::of };
+    connection.raw_control(encode(connection.transport, "subscribed", told));
+    let comes_back = resume.is_some_and(|place| !matches!(place, Err("epoch" | "unknown")));
     let place = resume.and_then(Result::ok);
     for (id, text) in taken {
-        let known = match (asked.known.get(text), place) {
-            (_, Some(_)) => Known { tag: None, least: i64::MAX },
-            (Some(etag), None) => shard.known(id, etag),
-            (None, None) => Known::default(),
+        let known = match asked.known.get(text) {
+            _ if comes_back => Known { tag: None, least: i64::MAX },
+            Some(etag) => shard.known(id, etag),
+            None => Known::default(),
         };
         shard.follow(&connection, id, &known);
     }
@@ -102,8 +107,8 @@ pub async fn subscribe(shard: Rc<Shard>, connection: Rc<Connection>, asked: Aske
         _ => {}
     }
     connection.flush(&shard);
-    if let Some(place) = place {
-        go_on(&shard, &connection, place).await;
+    if comes_back {
+        go_on(&shard, &connection, (ids, came_ms), place).await;
     }
 }
 
@@ -128,13 +133,10 @@ async fn may_follow(
     if shard.hub.parts.directory.get(id).is_some() {
         return Ok(id);
     }
-    // In a task of its own: others may wait for its query.
-    let hub = shard.hub.clone();
-    let found = hub.parts.runtime.clone().spawn(async move { hub.find(id).await.map(drop) });
-    match found.await {
-        Ok(Ok(())) => Ok(id),
-        Ok(Err(true)) => Err("unknown"),
-        _ => Err("unavailable"),
+    match shard.hub.parts.server.clone().find(id).await {
+        Ok(()) => Ok(id),
+        Err(NotFound::Gone) => Err("unknown"),
+        Err(NotFound::Unavailable) => Err("unavailable"),
     }
 }
 
@@ -151,34 +153,41 @@ async fn place_of(shard: &Rc<Shard>, text: &str) -> Result<(Position, u64), &'st
         return Err("epoch");
     }
     let at = Position { generation, number };
-    let reached = async {
-        loop {
-            let here = shard.hub.parts.memory.fill_token().position;
-            if here.generation != generation || here.number >= number {
-                return;
-            }
-            tokio::time::sleep(POLL).await;
-        }
+    let is_reached = || {
+        let here = shard.hub.parts.memory.fill_token().position;
+        here.generation != generation || here.number >= number
     };
-    if tokio::time::timeout(CATCH_UP, reached).await.is_err() {
+    if !shard.wait_until(CATCH_UP, is_reached).await {
         return Err("behind");
     }
     shard.hub.since(at).map(|_| (at, followed)).ok_or("trimmed")
 }
 
-/// Sends what has changed since a position, and nothing else.
-async fn go_on(shard: &Rc<Shard>, connection: &Rc<Connection>, at: Position) {
-    let loaded = async {
-        while !connection.has_loaded() {
-            tokio::time::sleep(POLL).await;
+/// Sends what has changed since a position, or everything where there is none. Another server may
+/// have sent this client what has not arrived here. So it gets nothing that is not exact as of when
+/// it came: that is a watermark later, or is read anew.
+async fn go_on(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    (mut ids, came_ms): (Vec<Uuid>, i64),
+    place: Option<Position>,
+) {
+    shard.wait_until(CATCH_UP, || shard.are_exact(&ids, came_ms)).await;
+    ids.retain(|id| !shard.are_exact(&[*id], came_ms));
+    while !ids.is_empty() && connection.number.get() != usize::MAX {
+        let read = ids.iter().map(|id| async move { (*id, shard.read_anew(*id).await) });
+        let read: Vec<_> = stream::iter(read).buffer_unordered(AT_ONCE).collect().await;
+        ids = read.into_iter().filter(|(_, is_known)| !is_known).map(|(id, _)| id).collect();
+        if !ids.is_empty() {
+            shard.wait_until(1, || shard.are_exact(&ids, came_ms)).await;
+            ids.retain(|id| !shard.are_exact(&[*id], came_ms));
         }
-    };
-    let _ = tokio::time::timeout(LOAD, loaded).await;
+    }
     // By now every change behind the position is either named by it, or yet to come.
-    let since = shard.hub.since(at);
+    let since = place.and_then(|at| shard.hub.since(at));
     connection.release(|newest, day_start_ms| {
         let Some(since) = &since else { return None };
-        let is_known = !since.facilities.contains_key(&newest.facility);
+        let is_known = !since.facilities.contains(&newest.facility);
         (is_known && day_start_ms <= since.at_ms).then_some(newest.tag)
     });
     connection.flush(shard);

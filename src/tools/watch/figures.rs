@@ -190,6 +190,16 @@ impl Figures {
     fn show(&mut self, item: &Item) {
         let Item { summary, etag, as_of } = item;
         self.refused.remove(&summary.facility_id.to_string());
+        // Versions rise in an epoch; a day without figures has version 0. After a new connection,
+        // who follows all may be sent an older one: by another server, which is behind and was not
+        // told what is shown here.
+        if let Some(held) = self.rows.get_mut(&summary.facility_id)
+            && (1..held.version).contains(&summary.version)
+            && summary.date <= held.date
+        {
+            held.is_confirmed = true;
+            return;
+        }
         let row = Row {
             date: summary.date.clone(),
             figures: summary.figures.clone(),
@@ -248,3 +258,50 @@ impl Figures {
 
 /// The facilities of one message: it stays below 16 KiB with the tag of each.
 const CHUNK: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn sent(figures: &mut Figures, message: serde_json::Value) {
+        figures.take(&serde_json::from_value(message).expect("it is one"), 0);
+    }
+
+    fn hello(figures: &mut Figures, epoch: &str) {
+        let now = "2026-11-21T10:00:00Z";
+        let hello = json!({"type": "hello", "epoch": epoch, "heartbeat_ms": 1_000, "now": now});
+        sent(figures, hello);
+        sent(
+            figures,
+            json!({"type": "subscribed", "facilities": [], "subject": "all",
+            "refused": []}),
+        );
+    }
+
+    fn summary(figures: &mut Figures, date: &str, version: i64) {
+        let summary = json!({"facility_id": Uuid::nil(), "date": date, "version": version,
+            "total_stock": version, "total_transferred": 0, "total_requests": 0});
+        sent(figures, json!({"type": "summary", "summary": summary, "etag": "", "as_of": null}));
+    }
+
+    #[test]
+    fn nothing_older_is_shown_in_an_epoch_and_the_next_day_and_the_next_epoch_are() {
+        let mut figures = Figures::default();
+        let version = |figures: &Figures| figures.rows[&Uuid::nil()].version;
+        hello(&mut figures, "one");
+        summary(&mut figures, "2026-11-21", 9);
+        hello(&mut figures, "one");
+        summary(&mut figures, "2026-11-21", 8);
+        let now = "2026-11-21T10:00:01Z";
+        sent(&mut figures, json!({"type": "heartbeat", "exact_as_of": now, "now": now}));
+        assert_eq!(version(&figures), 9, "another server is behind");
+        summary(&mut figures, "2026-11-22", 0);
+        assert_eq!(version(&figures), 0, "another day, without figures yet");
+        summary(&mut figures, "2026-11-22", 10);
+        hello(&mut figures, "two");
+        summary(&mut figures, "2026-11-22", 3);
+        assert_eq!(version(&figures), 3);
+    }
+}

@@ -19,12 +19,12 @@ use super::{header, metric_of, server};
 use crate::support::{Service, service::Launch, wait_until, wait_until_within};
 
 /// A self-signed certificate for 127.0.0.1 that expires in this year.
-struct Pem {
-    chain: String,
-    key: String,
+pub struct Pem {
+    pub chain: String,
+    pub key: String,
 }
 
-fn certificate(expires: i32) -> Pem {
+pub fn certificate(expires: i32) -> Pem {
     let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
     params.not_before = date_time_ymd(2020, 1, 1);
     params.not_after = date_time_ymd(expires, 1, 1);
@@ -34,18 +34,18 @@ fn certificate(expires: i32) -> Pem {
     Pem { chain, key: key.serialize_pem() }
 }
 
-struct Files {
+pub struct Files {
     chain: PathBuf,
     key: PathBuf,
 }
 
 impl Files {
-    fn at(launch: &Launch) -> Files {
+    pub fn at(launch: &Launch) -> Files {
         Files { chain: launch.folder().join("tls.crt"), key: launch.folder().join("tls.key") }
     }
 
     /// Puts new files in the place of those before, as certificate managers do.
-    fn replace(&self, chain: &str, key: &str) {
+    pub fn replace(&self, chain: &str, key: &str) {
         let put = |file: &Path, text: &str| {
             let new = file.with_extension("new");
             std::fs::write(&new, text).unwrap();
@@ -55,14 +55,14 @@ impl Files {
         put(&self.chain, chain);
     }
 
-    fn set(&self, launch: Launch) -> Launch {
+    pub fn set(&self, launch: Launch) -> Launch {
         let launch = server(launch, "tls_certificate", self.chain.display());
         server(launch, "tls_key", self.key.display())
     }
 }
 
 /// A client that trusts these certificates only, and keeps no connection.
-fn trusting(pems: &[&Pem]) -> reqwest::ClientBuilder {
+pub fn trusting(pems: &[&Pem]) -> reqwest::ClientBuilder {
     let roots = pems.iter().map(|pem| Certificate::from_pem(pem.chain.as_bytes()).unwrap());
     Client::builder().no_proxy().pool_max_idle_per_host(0).tls_certs_only(roots)
 }
@@ -71,7 +71,7 @@ async fn text(client: &Client, service: &Service, path: &str) -> reqwest::Result
     client.get(format!("https://{}{path}", service.address)).send().await?.text().await
 }
 
-async fn started(launch: Launch, client: &Client) -> Service {
+pub async fn started(launch: Launch, client: &Client) -> Service {
     let service = launch.start_to_listen().await;
     wait_until("it is ready", async || {
         let url = format!("https://{}/health/ready", service.address);

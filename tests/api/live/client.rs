@@ -2,18 +2,24 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    net::SocketAddr,
     time::Duration,
 };
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{
         self, Message,
         client::IntoClientRequest,
+        handshake::client::generate_key,
         http::{HeaderName, HeaderValue},
+        protocol::Role,
     },
 };
 use uuid::Uuid;
@@ -27,9 +33,13 @@ async fn in_time<T>(what: &str, coming: impl Future<Output = T>) -> T {
     came.unwrap_or_else(|_| panic!("no {what} in time"))
 }
 
+/// A connection, with TLS or without.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
 /// A client over WebSocket.
 pub struct Live {
-    pub socket: WebSocketStream<TcpStream>,
+    pub socket: WebSocketStream<Box<dyn Stream>>,
     /// The types of the messages that have come.
     pub seen: BTreeSet<String>,
 }
@@ -40,14 +50,36 @@ impl Live {
         service: &Service,
         headers: &[(&'static str, &str)],
     ) -> Result<Live, tungstenite::Error> {
-        let tcp = TcpStream::connect(service.address).await.expect("it listens");
-        let url = format!("ws://{}/v1/live", service.address);
+        Live::try_connect_at(service.address, headers).await
+    }
+
+    /// Connects to this address.
+    pub async fn try_connect_at(
+        address: SocketAddr,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Live, tungstenite::Error> {
+        let tcp = TcpStream::connect(address).await.expect("it listens");
+        let tcp: Box<dyn Stream> = Box::new(tcp);
+        let url = format!("ws://{address}/v1/live");
         let mut request = url.into_client_request().expect("it is a URL");
         for (name, value) in headers {
             let value = HeaderValue::from_str(value).expect("it is a header");
             request.headers_mut().insert(HeaderName::from_static(name), value);
         }
         client_async(request, tcp).await.map(|(socket, _)| Live { socket, seen: BTreeSet::new() })
+    }
+
+    /// Connects by a connection that this client makes, such as one with TLS.
+    pub async fn over(client: &reqwest::Client, url: &str) -> Live {
+        let request =
+            client.get(url).header("Connection", "Upgrade").header("Upgrade", "websocket");
+        let request = request.header("Sec-WebSocket-Version", "13");
+        let request = request.header("Sec-WebSocket-Key", generate_key());
+        let answer = request.send().await.expect("it answers");
+        assert_eq!(answer.status(), 101);
+        let upgraded: Box<dyn Stream> = Box::new(answer.upgrade().await.expect("it is upgraded"));
+        let socket = WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await;
+        Live { socket, seen: BTreeSet::new() }
     }
 
     /// Connects, and returns the greeting.
@@ -197,6 +229,16 @@ impl Events {
             }
         })
         .await
+    }
+
+    /// Waits until the body breaks off, without its end.
+    pub async fn breaks_off(mut self) {
+        in_time("break", async {
+            while let Ok(chunk) = self.response.chunk().await {
+                assert!(chunk.is_some(), "it has ended in order");
+            }
+        })
+        .await;
     }
 
     /// Whether no summary comes for a while.

@@ -249,4 +249,8 @@ async fn a_client_is_sent_away_after_a_time_so_that_servers_even_out() {
     let (before, code) = live.end().await;
     assert_eq!(before.last().unwrap()["reason"], "max_age");
     assert_eq!(code, Some(1012));
+    let mut events = Events::open(&service, "subject=totals", None).await;
+    let event = events.until("draining").await;
+    assert_eq!((&event.data["reason"], event.retry), (&json!("max_age"), Some(1_000)));
+    assert!(events.next().await.is_none(), "it ends, and comes back");
 }

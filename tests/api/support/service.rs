@@ -287,10 +287,7 @@ impl Launch {
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
         input: Stdio,
     ) -> Process {
-        // tests/fleet/mutants.sh runs these tests with another build, in which a rule is broken.
-        let binary = std::env::var_os("FACILITY_SUMMARY_BINARY")
-            .unwrap_or_else(|| env!("CARGO_BIN_EXE_facility-summary").into());
-        let mut command = Command::new(binary);
+        let mut command = Command::new(binary());
         // The settings of the person who runs the tests must not reach the service.
         for (name, _) in std::env::vars().filter(|(name, _)| is_a_setting(name)) {
             command.env_remove(name);
@@ -342,6 +339,13 @@ impl Service {
         })
         .await;
     }
+}
+
+/// The program under test. tests/fleet/mutants.sh runs these tests with another build, in which a
+/// rule is broken.
+pub fn binary() -> String {
+    let own = env!("CARGO_BIN_EXE_facility-summary");
+    std::env::var("FACILITY_SUMMARY_BINARY").unwrap_or_else(|_| own.to_owned())
 }
 
 /// A folder under `target`, so that `cargo clean` deletes what a killed run leaves behind.

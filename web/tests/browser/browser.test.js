@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
+import { Nginx } from "../nginx.js";
 import { Proxy } from "../proxy.js";
 import { Service, until } from "../service.js";
 
@@ -50,9 +51,9 @@ after(async () => {
 });
 
 /** A tab that follows the facility. */
-async function tab(options = {}) {
+async function tab({ base = proxy.base, ...options } = {}) {
   const page = await context.newPage();
-  await page.goto(`${proxy.base}/page`);
+  await page.goto(`${base}/page`);
   await page.waitForFunction(() => window.isReady);
   await page.evaluate((given) => {
     // A back-off that is longer than the test waits, so that nothing comes back by itself.
@@ -164,6 +165,38 @@ test("without WebSocket there are events, and without both there are polls", asy
     await until("the age is known", async () => (await age(page)) !== null);
   }
   await connected(0, 0);
+});
+
+test("quiet tabs stay connected behind nginx, which cuts what is silent for longer", async () => {
+  const nginx = await Nginx.before(service.address, PAGES);
+  try {
+    const websocket = await tab({ base: nginx.base });
+    await shows(websocket);
+    assert.equal((await status(websocket)).phase.transport, "websocket");
+    const events = await context.newPage();
+    await events.goto(`${nginx.base}/page`);
+    await of(events, (id) => {
+      window.opened = 0;
+      window.beats = 0;
+      const source = new EventSource(`/v1/stream?facility_id=${id}`);
+      source.addEventListener("open", () => { window.opened += 1; });
+      source.addEventListener("heartbeat", () => { window.beats += 1; });
+      source.addEventListener("summary", ({ data }) => {
+        window.stock = JSON.parse(data).summary.total_stock;
+      });
+    });
+    await connected(1, 1);
+    await until("four seconds were quiet", () => of(events, () => window.beats >= 4));
+    await write();
+    await shows(websocket);
+    await until("the EventSource shows it", async () =>
+      (await of(events, () => window.stock)) === now);
+    assert.equal(await of(events, () => window.opened), 1);
+    const phases = await of(websocket, () => window.phases.map((phase) => phase.name));
+    assert.ok(!phases.includes("waiting"), phases.join());
+  } finally {
+    await nginx.end();
+  }
 });
 
 test("a network that is back ends the wait", async () => {

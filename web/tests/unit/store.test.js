@@ -80,6 +80,22 @@ test("another epoch forgets what is shown, be its versions lower", () => {
   assert.deepEqual([store.items.size, store.known([A])], [0, {}]);
 });
 
+test("who follows all is shown nothing older by a server that is behind", () => {
+  const followed = wish([], { all: true });
+  const { store, take, send, beat, hello } = follow(followed);
+  send(A, 9, 5, 0);
+  hello("one");
+  take({ type: "subscribed", id: 1, facilities: [], subject: "all", refused: [] });
+  send(A, 8, 4, 1);
+  beat(1);
+  assert.equal(store.items.get(A).summary.version, 9, "and it is there");
+  send(A, 0, null, 1, "2026-11-22");
+  assert.equal(store.items.get(A).summary.version, 0, "another day, without figures yet");
+  hello("two");
+  send(A, 3, 7, 2);
+  assert.equal(store.items.get(A).summary.version, 3);
+});
+
 test("a poll that is behind shows nothing older, and one that is exact later does", () => {
   const { time, store, send, beat } = follow(wish([A]));
   send(A, 9, 5, 0);
