@@ -71,7 +71,13 @@ on_both_stores! {
             assert!((before..=date_in(zone, 0)).contains(&today), "{zone}: {today}");
             assert_eq!(
                 shown,
-                json!({"facility_id": id, "name": "North", "timezone": zone, "today": today})
+                json!({
+                    "facility_id": id,
+                    "name": "North",
+                    "timezone": zone,
+                    "today": today,
+                    "viewers": 0
+                })
             );
         }
     }

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     os::unix::fs::{FileExt, PermissionsExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
@@ -22,6 +22,7 @@ pub struct FakeClock {
 
 impl FakeClock {
     pub fn at(now: Timestamp) -> FakeClock {
+        remove_left_semaphores();
         // Not in a private folder, since Postgres reads it as another user.
         let readable = std::fs::Permissions::from_mode(0o644);
         let offset = tempfile::Builder::new()
@@ -52,6 +53,31 @@ impl FakeClock {
             ("FAKETIME_NO_CACHE", "1".to_owned()),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
         ]
+    }
+}
+
+impl Drop for FakeClock {
+    fn drop(&mut self) {
+        remove_left_semaphores();
+    }
+}
+
+/// Removes what libfaketime made for processes that have ended. It makes a semaphore and shared
+/// memory named by the process. A process that is killed leaves them. A later process of another
+/// user that gets the same number then cannot start, since it may not open them.
+fn remove_left_semaphores() {
+    let Ok(entries) = std::fs::read_dir("/dev/shm") else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let process = ["sem.faketime_sem_", "faketime_shm_"]
+            .iter()
+            .find_map(|prefix| name.strip_prefix(prefix))
+            .and_then(|number| number.parse::<u32>().ok());
+        if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+            // Another test may have removed it, or it belongs to another user.
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 
