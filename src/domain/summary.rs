@@ -267,6 +267,16 @@ impl SummaryRow {
         SummaryRow { as_of_ms, next_expires_at_ms: Some(as_of_ms), ..self }
     }
 
+    /// The row where it is known to be exact as of another instant, in milliseconds: of that, or of
+    /// the last one before something expires. Figures that stay as they were still do.
+    pub fn known_as_of(self, as_of_ms: i64) -> Self {
+        if self.is_still() {
+            return self.kept_still(as_of_ms);
+        }
+        let last_ms = self.next_expires_at_ms.map_or(i64::MAX, |at_ms| at_ms.saturating_sub(1));
+        SummaryRow { as_of_ms: as_of_ms.min(last_ms), ..self }
+    }
+
     /// Whether the figures stay as they were, because the day cannot be counted.
     pub fn is_still(&self) -> bool {
         self.next_expires_at_ms.is_some_and(|at_ms| at_ms <= self.as_of_ms)
@@ -323,5 +333,33 @@ mod optional_instant {
         deserializer: D,
     ) -> Result<Option<i64>, D::Error> {
         Ok(Option::<Timestamp>::deserialize(deserializer)?.map(|at| at.as_millisecond()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Summary, SummaryRow};
+
+    fn row(as_of_ms: i64, next_expires_at_ms: Option<i64>) -> SummaryRow {
+        let summary = Summary::empty(uuid::Uuid::nil(), jiff::civil::date(2026, 1, 2), false);
+        SummaryRow { summary, as_of_ms, next_expires_at_ms, bounds: None }
+    }
+
+    #[test]
+    fn a_row_that_is_proven_further_does_not_come_to_stand_still() {
+        let counted = row(10, Some(20));
+        for as_of_ms in [5, 19, 20, 30] {
+            let known = counted.clone().known_as_of(as_of_ms);
+            assert_eq!((known.as_of_ms, known.is_still()), (as_of_ms.min(19), false));
+        }
+        assert_eq!(row(10, None).known_as_of(30).as_of_ms, 30);
+    }
+
+    #[test]
+    fn a_row_that_stands_still_goes_on_to() {
+        for as_of_ms in [5, 10, 30] {
+            let known = row(10, None).kept_still(10).known_as_of(as_of_ms);
+            assert_eq!((known.as_of_ms, known.is_still()), (as_of_ms, true));
+        }
     }
 }

@@ -81,12 +81,14 @@ impl CellState {
         if is_same { Taken::Same } else { Taken::New }
     }
 
-    /// Another day is today: nothing is known of it. Returns whether there was one before.
+    /// Another day is today: nothing is known of it. Where only the zone is another one, no older
+    /// version of this date is shown. Returns whether another date was today before.
     pub fn begin(&mut self, day: Day) -> bool {
-        let is_other = self.day.is_some();
+        let is_other = self.day.is_some_and(|before| before.date != day.date);
         *self = CellState {
             day: Some(day),
-            least: if is_other { 0 } else { self.least },
+            floor: if is_other { 0 } else { self.floor },
+            least: if is_other { 0 } else { self.least.max(self.floor) },
             loading: self.loading,
             is_shown: self.is_shown,
             viewers: std::mem::take(&mut self.viewers),

@@ -121,16 +121,17 @@ impl Shard {
         if loaded.epoch != self.count.get() || self.unsettled.get().is_some() {
             return;
         }
+        let facility = self.hub.parts.directory.get(cell.id);
         let (day, pushed) = match loaded.result {
             Ok(read) => read,
             Err(NotFound::Unavailable) => return,
+            Err(NotFound::Gone) if facility.is_some() => return, // it is back; it is read again
             Err(NotFound::Gone) => {
                 drop(state);
                 return self.gone(&cell, touched);
             }
         };
         let now_ms = self.hub.parts.server.now_ms();
-        let facility = self.hub.parts.directory.get(cell.id);
         if facility.is_none_or(|facility| facility.zone.today(now_ms) != day) {
             return; // it is read again
         }
@@ -175,9 +176,15 @@ impl Shard {
             return;
         }
         let Some(cell) = self.cells.borrow().get(&pushed.facility).cloned() else { return };
+        let facility = self.hub.parts.directory.get(cell.id);
+        let today = facility.map(|facility| facility.zone.today(now_ms));
+        let is_as_noted = || today.is_some() && cell.state.borrow().day == today;
         // Also before it was read: what is read then may be older.
-        if cell.state.borrow().day.is_none_or(|day| !day.contains(now_ms)) {
+        if !is_as_noted() {
             self.place(cell.id, touched);
+        }
+        if !is_as_noted() {
+            return; // a late change of a facility that was removed
         }
         let taken = cell.state.borrow_mut().take(pushed);
         if taken == Taken::New {

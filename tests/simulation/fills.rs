@@ -41,8 +41,7 @@ pub async fn from_primary(sim: Sim, r: usize, k: usize) {
         return;
     };
     if let Some(token) = keep(&sim, r, &found, token, "the primary").await {
-        pass_on(&sim, r, &token, &[&SummaryRow { as_of_ms: found.as_of_ms, ..found.row }], false)
-            .await;
+        pass_on(&sim, r, &token, &[&found.row.known_as_of(found.as_of_ms)], false).await;
     }
 }
 

@@ -151,8 +151,7 @@ pub enum Mutant {
     /// A heartbeat does not wait for the facilities of a client that comes back.
     ProvesWhatIsHeld,
     /// A heartbeat claims what is proven of the figures, although the directory may be exact as of
-    /// an
-    /// earlier instant.
+    /// an earlier instant.
     HeartbeatsWithoutDirectory,
     /// A shard hears of the changes of a facility once it was read, and not from before the read.
     HearsOnceItIsRead,

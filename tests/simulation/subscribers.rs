@@ -128,6 +128,8 @@ impl Live {
     pub fn turn(&self, most: i64) {
         let Some(shard) = self.shard.get() else { return };
         let now = self.server.now();
+        // Ticks go on when the clock is set back.
+        self.ticked_ms.set(self.ticked_ms.get().min(now));
         let due = ((now - self.ticked_ms.get()) / TICK_MS).clamp(0, most);
         self.on_its_thread(|| {
             shard.turn();

@@ -85,8 +85,8 @@ impl Claim<'_> {
         verdicts.reduce(Result::or).unwrap_or(Ok(()))?;
         match stock {
             // The stock of a day that is over is a record, whatever was committed in its last
-            // moment.
-            Some(_) if day(k, zone).end_ms <= self.now => Ok(()),
+            // moment. It has none where a refresh began before midnight and counted after it.
+            _ if day(k, zone).end_ms <= self.now => Ok(()),
             Some(stock) => {
                 (0..BANKS).try_for_each(|bank| self.judge_bank(db, k / DATES, bank, stock))
             }

@@ -47,8 +47,10 @@ impl<'a> OutboxRelay<'a> {
     /// snapshot: a row from before the database's clock was set back may name an instant in the
     /// future.
     pub fn entries(&self, token: &FillToken, rows: Vec<SummaryRow>) -> Vec<StoredEntry> {
-        let at_most =
-            |row: SummaryRow| SummaryRow { as_of_ms: row.as_of_ms.min(self.seen.at_ms), ..row };
+        let at_most = |row: SummaryRow| {
+            let as_of_ms = row.as_of_ms.min(self.seen.at_ms);
+            row.known_as_of(as_of_ms)
+        };
         rows.into_iter()
             .map(|row| StoredEntry { row: at_most(row), since: token.position })
             .collect()

@@ -80,10 +80,8 @@ impl Ranges {
     /// Publishes for the other replicas what was read from the table.
     fn share(&self, token: &FillToken, rows: &[TierRow]) {
         if self.reads.leases.is_some() {
-            let rows: Vec<SummaryRow> = rows
-                .iter()
-                .map(|row| SummaryRow { as_of_ms: row.as_of_ms, ..row.row.clone() })
-                .collect();
+            let rows: Vec<SummaryRow> =
+                rows.iter().map(|row| row.row.clone().known_as_of(row.as_of_ms)).collect();
             self.reads.changes.confirm(token, rows.iter());
         }
     }

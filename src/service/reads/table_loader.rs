@@ -176,7 +176,7 @@ impl Primary {
     /// Publishes for the other replicas what was read from the table.
     fn share(&self, token: &FillToken, row: SummaryRow, as_of_ms: i64) {
         if self.is_shared {
-            self.changes.confirm(token, std::iter::once(&SummaryRow { as_of_ms, ..row }));
+            self.changes.confirm(token, std::iter::once(&row.known_as_of(as_of_ms)));
         }
     }
 }

@@ -263,7 +263,8 @@ async fn read_today(sim: &Sim, r: usize, facility: Uuid, least: Least) -> Result
 /// The figures of each facility in the place of their sums, so that the judge sees what is in them.
 async fn read_totals(sim: &Sim, r: usize, visible: &Visible) -> Option<FoundTotals> {
     let server = sim.live(r)?.server.clone();
-    let name = format!("{visible:?}");
+    // A view, with its pages, is of one epoch.
+    let name = format!("{visible:?} in {}", sim.memory(r).epoch_count());
     let rendered = server.totals.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if let Some((at_ms, of, totals, as_of_ms)) = rendered
         && of == name
