@@ -1,18 +1,23 @@
-//! The connection to the service: reqwest makes it and asks for the upgrade, so that TLS, the roots
-//! of the machine and its proxies are those of all other requests.
+//! The connection to the service: a WebSocket, or server-sent events where a proxy lets no WebSocket
+//! through. reqwest makes it, so that TLS, the roots of the machine and its proxies are those of all
+//! other requests.
 
 use std::time::Duration;
 
+use futures_util::{SinkExt, StreamExt};
 use reqwest::{
-    Client, Response, StatusCode, Upgraded, Url,
-    header::{self, HeaderMap, HeaderValue},
+    Client, RequestBuilder, Response, StatusCode, Upgraded, Url,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sse_stream::SseStream;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
+        Message as Frame,
         handshake::{client::generate_key, derive_accept_key},
-        protocol::Role,
+        protocol::{CloseFrame, Role},
     },
 };
 
@@ -22,8 +27,72 @@ use super::session::{End, SIGN_IN};
 const CONNECT: Duration = Duration::from_secs(10);
 const PROTOCOL: &str = "facility-summary.v1";
 
-/// The WebSocket.
-pub type Socket = WebSocketStream<Upgraded>;
+/// What comes from the service, and goes there.
+pub enum Connection {
+    /// A WebSocket.
+    Socket(Box<WebSocketStream<Upgraded>>),
+    /// Server-sent events. What is followed was said in the request.
+    Events(Box<SseStream<reqwest::Body>>),
+}
+
+/// What has come.
+pub enum Came {
+    /// A message.
+    Message {
+        /// Its JSON.
+        text: String,
+        /// The id of an event; an empty one takes back those before.
+        id: Option<String>,
+    },
+    /// Something that is none, as a ping.
+    Other,
+    /// The end, with the close frame of a WebSocket.
+    Ended(Option<CloseFrame>),
+    /// The connection has failed: why, in words.
+    Failed(String),
+}
+
+impl Connection {
+    /// The next thing that comes.
+    pub async fn next(&mut self) -> Came {
+        match self {
+            Connection::Socket(socket) => match socket.next().await {
+                None => Came::Ended(None),
+                Some(Ok(Frame::Close(frame))) => Came::Ended(frame),
+                Some(Ok(Frame::Text(text))) => Came::Message { text: text.to_string(), id: None },
+                Some(Ok(_)) => Came::Other,
+                Some(Err(error)) => Came::Failed(in_words(&error)),
+            },
+            Connection::Events(events) => match events.next().await {
+                None => Came::Ended(None),
+                Some(Ok(event)) => match event.data {
+                    Some(text) => Came::Message { text, id: event.id },
+                    None => Came::Other,
+                },
+                Some(Err(error)) => Came::Failed(in_words(&error)),
+            },
+        }
+    }
+
+    /// Sends a request. The request of server-sent events has said it already.
+    ///
+    /// # Errors
+    /// The connection has failed: why, in words.
+    pub async fn send(&mut self, request: &Value) -> Result<(), String> {
+        match self {
+            Connection::Socket(socket) => {
+                let sent = socket.send(Frame::text(request.to_string())).await;
+                sent.map_err(|error| in_words(&error))
+            }
+            Connection::Events(_) => Ok(()),
+        }
+    }
+
+    /// Whether these are server-sent events.
+    pub const fn is_events(&self) -> bool {
+        matches!(self, Connection::Events(_))
+    }
+}
 
 /// A service, and who asks it.
 pub struct Target {
@@ -65,8 +134,20 @@ impl Target {
         Ok(Target { url: parsed, client })
     }
 
-    /// Opens the WebSocket.
-    pub async fn open(&self) -> Result<Socket, End> {
+    /// Connects: by a WebSocket, else by the server-sent events of this path.
+    ///
+    /// # Errors
+    /// Neither can be had.
+    pub async fn open(&self, events: &str, last_id: Option<&str>) -> Result<Connection, End> {
+        match self.open_socket().await? {
+            Some(socket) => Ok(Connection::Socket(Box::new(socket))),
+            None => self.open_events(events, last_id).await,
+        }
+    }
+
+    /// Opens the WebSocket; `None` where the service was not asked for one: a proxy has left that
+    /// out.
+    async fn open_socket(&self) -> Result<Option<WebSocketStream<Upgraded>>, End> {
         let key = generate_key();
         let request = self
             .client
@@ -76,11 +157,10 @@ impl Target {
             .header(header::SEC_WEBSOCKET_VERSION, "13")
             .header(header::SEC_WEBSOCKET_PROTOCOL, PROTOCOL)
             .header(header::SEC_WEBSOCKET_KEY, &key);
-        let answer = match tokio::time::timeout(CONNECT, request.send()).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(End::Lost(in_words(&error))),
-            Err(_) => return Err(End::Lost("no answer came in time".into())),
-        };
+        let answer = answer_of(request).await?;
+        if answer.status() == StatusCode::UPGRADE_REQUIRED {
+            return Ok(None);
+        }
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(refusal(answer).await);
         }
@@ -89,7 +169,20 @@ impl Target {
             return Err(End::Refused(format!("{} speaks no WebSocket", self.url)));
         }
         let upgraded = answer.upgrade().await.map_err(|error| End::Lost(in_words(&error)))?;
-        Ok(WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await)
+        Ok(Some(WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await))
+    }
+
+    async fn open_events(&self, path: &str, last_id: Option<&str>) -> Result<Connection, End> {
+        let mut request = self.client.get(self.at(path));
+        if let Some(id) = last_id {
+            request = request.header(HeaderName::from_static("last-event-id"), id);
+        }
+        let answer = answer_of(request).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(refusal(answer).await);
+        }
+        let events = SseStream::new(reqwest::Body::from(answer));
+        Ok(Connection::Events(Box::new(events)))
     }
 
     /// Reads JSON; `None` where it cannot be had.
@@ -109,7 +202,16 @@ impl Target {
     }
 }
 
-/// What an answer other than 101 means.
+/// The answer, without its body.
+async fn answer_of(request: RequestBuilder) -> Result<Response, End> {
+    match tokio::time::timeout(CONNECT, request.send()).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(End::Lost(in_words(&error))),
+        Err(_) => Err(End::Lost("no answer came in time".into())),
+    }
+}
+
+/// What an answer means that is not the one that was asked for.
 async fn refusal(answer: Response) -> End {
     let (status, url) = (answer.status(), answer.url().clone());
     let header = |name| answer.headers().get(name)?.to_str().ok().map(str::to_owned);

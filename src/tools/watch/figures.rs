@@ -33,7 +33,12 @@ pub enum Message {
     Epoch { epoch: Option<String> },
     /// Come back later.
     Draining { retry_ms: u64 },
-    /// Something is wrong.
+    /// The credential has ended, or there is none; only in server-sent events.
+    Expired { detail: String },
+    /// It is not allowed; only in server-sent events.
+    Forbidden { detail: String },
+    /// Something is wrong; in server-sent events also by the name of what it is.
+    #[serde(alias = "full", alias = "unavailable")]
     Error {
         code: String,
         detail: String,
@@ -177,7 +182,10 @@ impl Figures {
                     self.refused.insert(id.to_string(), code.clone());
                 }
             }
-            Message::Draining { .. } | Message::Other => {}
+            Message::Expired { .. }
+            | Message::Forbidden { .. }
+            | Message::Draining { .. }
+            | Message::Other => {}
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Show {
     url: String,
     /// How the connection stands, in words.
     state: String,
+    /// How the messages come, where that is worth a word.
+    way: String,
     /// Until then nothing is tried.
     until: Option<Instant>,
     /// The lines of the table that are on the screen.
@@ -57,6 +59,7 @@ impl Show {
             kind,
             url: url.trim_end_matches('/').to_owned(),
             state: "connecting".into(),
+            way: String::new(),
             until: None,
             drawn: 0,
             terminal: Term::stdout(),
@@ -71,6 +74,7 @@ impl Show {
     /// The connection is begun.
     pub fn connects(&mut self) {
         (self.state, self.until) = ("connecting".into(), None);
+        self.way.clear();
     }
 
     /// The connection has ended; the next attempt comes after this time.
@@ -82,13 +86,22 @@ impl Show {
         (self.state, self.until) = (reason.to_owned(), Some(Instant::now() + pause));
     }
 
+    /// The way to the service lets no WebSocket through; `lacks_sums`: the sums do not come then.
+    pub fn has_no_websocket(&mut self, lacks_sums: bool) {
+        let sums = if lacks_sums { ", without the sums over all" } else { "" };
+        self.way = format!(" by server-sent events{sums}: something there stops WebSocket");
+        if self.kind != Kind::Table {
+            eprintln!("facility-summary: connected{}", self.way);
+        }
+    }
+
     /// A message has come.
     ///
     /// # Errors
     /// The output cannot be written.
     pub fn message(&mut self, text: &str, message: &Message, figures: &Figures) -> io::Result<()> {
         if matches!(message, Message::Hello { .. }) {
-            self.state = "connected".into();
+            self.state = format!("connected{}", self.way);
         }
         match self.kind {
             Kind::Table => Ok(()),

@@ -2,18 +2,14 @@
 
 use std::{collections::HashMap, io, time::Duration};
 
-use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::MissedTickBehavior;
-use tokio_tungstenite::tungstenite::{
-    Message as Frame,
-    protocol::{CloseFrame, frame::coding::CloseCode},
-};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
 use uuid::Uuid;
 
 use super::{
-    connection::{Socket, Target, in_words},
+    connection::{Came, Connection, Target},
     figures::{Figures, Message},
     screen::Show,
 };
@@ -57,6 +53,8 @@ pub struct Session {
     figures: Figures,
     /// Requests that wait for their answer.
     pending: usize,
+    /// The id of the last event, where it came by server-sent events.
+    last_id: Option<String>,
     /// What the service said before the end.
     said: Option<String>,
     retry_ms: Option<u64>,
@@ -84,6 +82,7 @@ impl Session {
             all,
             figures: Figures::default(),
             pending: 0,
+            last_id: None,
             said: None,
             retry_ms: None,
         }
@@ -97,24 +96,27 @@ impl Session {
         self.show.connects();
         (self.said, self.retry_ms, self.pending) = (None, None, 0);
         let asked_ms = elapsed_ms();
-        let opening = self.target.open();
-        let mut socket = match drawn(&mut self.show, &self.figures, opening).await? {
-            Ok(socket) => socket,
+        let events = self.events();
+        let opening = self.target.open(&events, self.last_id.as_deref());
+        let mut connection = match drawn(&mut self.show, &self.figures, opening).await? {
+            Ok(connection) => connection,
             Err(end) => return Ok(end),
         };
+        if connection.is_events() {
+            self.show.has_no_websocket(self.all);
+        }
         let mut silence = GREETING;
         loop {
-            let next = tokio::time::timeout(silence, socket.next());
-            let text = match drawn(&mut self.show, &self.figures, next).await? {
+            let next = tokio::time::timeout(silence, connection.next());
+            let (text, id) = match drawn(&mut self.show, &self.figures, next).await? {
                 Err(_) => return Ok(End::Lost("nothing came for too long".into())),
-                Ok(None) => return Ok(self.ended(None)),
-                Ok(Some(Err(error))) => {
-                    self.said.get_or_insert_with(|| in_words(&error));
+                Ok(Came::Failed(why)) => {
+                    self.said.get_or_insert(why);
                     return Ok(self.ended(None));
                 }
-                Ok(Some(Ok(Frame::Close(frame)))) => return Ok(self.ended(frame.as_ref())),
-                Ok(Some(Ok(Frame::Text(text)))) => text,
-                Ok(Some(Ok(_))) => continue,
+                Ok(Came::Ended(frame)) => return Ok(self.ended(frame.as_ref())),
+                Ok(Came::Message { text, id }) => (text, id),
+                Ok(Came::Other) => continue,
             };
             let message: Message = match serde_json::from_str(&text) {
                 Ok(message) => message,
@@ -128,13 +130,26 @@ impl Session {
                 silence = Duration::from_millis(2 * heartbeat_ms) + Duration::from_secs(5);
                 self.name_facilities().await?;
             }
+            if let Some(id) = id {
+                self.last_id = Some(id).filter(|id| !id.is_empty());
+            }
             self.show.message(&text, &message, &self.figures)?;
-            match self.answer(&message, &mut socket).await {
+            match self.answer(&message, &mut connection).await {
                 Ok(None) => {}
                 Ok(Some(end)) => return Ok(end),
-                Err(error) => return Ok(End::Lost(in_words(&error))),
+                Err(why) => return Ok(End::Lost(why)),
             }
         }
+    }
+
+    /// The path of the server-sent events of what is followed.
+    fn events(&self) -> String {
+        if self.all {
+            return "/v1/stream?subject=all".into();
+        }
+        let each: Vec<String> =
+            self.facilities.iter().map(|id| format!("facility_id={id}")).collect();
+        format!("/v1/stream?{}", each.join("&"))
     }
 
     /// Waits until the next attempt, and says so.
@@ -149,8 +164,8 @@ impl Session {
     async fn answer(
         &mut self,
         message: &Message,
-        socket: &mut Socket,
-    ) -> Result<Option<End>, tokio_tungstenite::tungstenite::Error> {
+        connection: &mut Connection,
+    ) -> Result<Option<End>, String> {
         match message {
             Message::Hello { .. } => {
                 let mut asked = self.figures.subscriptions(&self.facilities);
@@ -158,9 +173,10 @@ impl Session {
                     let subjects = ["all", "totals"];
                     asked.extend(subjects.map(|of| json!({"type": "subscribe", "subject": of})));
                 }
-                self.pending = asked.len();
+                // The request of server-sent events is one subscription.
+                self.pending = if connection.is_events() { 1 } else { asked.len() };
                 for request in asked {
-                    socket.send(Frame::text(request.to_string())).await?;
+                    connection.send(&request).await?;
                 }
             }
             Message::Subscribed { .. } => self.pending = self.pending.saturating_sub(1),
@@ -171,6 +187,10 @@ impl Session {
             Message::Error { code, .. } if code == "unauthorized" => {
                 return Ok(Some(End::Refused(SIGN_IN.into())));
             }
+            Message::Expired { detail } => {
+                return Ok(Some(End::Refused(format!("{detail} ({SIGN_IN})"))));
+            }
+            Message::Forbidden { detail } => return Ok(Some(End::Refused(detail.clone()))),
             Message::Error { detail, retry_ms, .. } => {
                 self.said = Some(detail.clone());
                 self.retry_ms = retry_ms.or(self.retry_ms);

@@ -11,10 +11,13 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
-use super::client::{Events, Live};
+use super::{
+    client::{Events, Live},
+    watch::{printed, prints_stock},
+};
 use crate::{
     steps::{bank, facility, inventory, post},
-    support::{Service, service::Launch},
+    support::{Service, service::Launch, wait_until},
 };
 
 /// An nginx in front of a service; ends when it is dropped.
@@ -24,9 +27,21 @@ struct Nginx {
     _folder: TempDir,
 }
 
+/// As docs/live.md says it.
+const WEBSOCKET: &str = "
+            proxy_http_version 1.1;
+            proxy_set_header Host $http_host;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $connection_upgrade;";
+
 impl Nginx {
-    /// Starts it, with more directives for what it hands on.
+    /// Starts it as docs/live.md says, with more directives for what it hands on.
     async fn before(service: &Service, more: &str) -> Nginx {
+        Nginx::with(service, &format!("{WEBSOCKET} {more}")).await
+    }
+
+    /// Starts it with these directives for what it hands on.
+    async fn with(service: &Service, directives: &str) -> Nginx {
         for _ in 0..5 {
             // Another process may take the port meanwhile; then the next one is tried.
             let free = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -34,7 +49,8 @@ impl Nginx {
             drop(free);
             let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
             let file = folder.path().join("nginx.conf");
-            std::fs::write(&file, configuration(&folder, address, service.address, more)).unwrap();
+            std::fs::write(&file, configuration(&folder, address, service.address, directives))
+                .unwrap();
             let process = Command::new("setpriv")
                 .env("PATH", "/usr/sbin:/usr/local/sbin:/usr/bin:/bin")
                 .args(["--pdeathsig", "KILL", "--", "nginx", "-p"])
@@ -88,8 +104,7 @@ impl Drop for Nginx {
     }
 }
 
-/// As docs/live.md says it.
-fn configuration(folder: &TempDir, at: SocketAddr, to: SocketAddr, more: &str) -> String {
+fn configuration(folder: &TempDir, at: SocketAddr, to: SocketAddr, directives: &str) -> String {
     let folder = folder.path().display();
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
@@ -106,11 +121,7 @@ http {{
         listen {at};
         location / {{
             proxy_pass http://{to};
-            proxy_http_version 1.1;
-            proxy_set_header Host $http_host;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection $connection_upgrade;
-            {more}
+            {directives}
         }}
     }}
 }}
@@ -148,6 +159,38 @@ async fn without_a_heartbeat_in_time_nginx_cuts_them() {
     let (mut live, events) = nginx.follow(a).await;
     assert_eq!(live.end().await.1, None, "cut, and not closed");
     events.breaks_off().await;
+}
+
+#[tokio::test]
+async fn behind_an_nginx_that_stops_websocket_watch_reads_events_and_goes_on_from_the_last() {
+    let service = Service::on_sqlite().start().await;
+    let (a, b) = (facility(&service, "A", "UTC").await, facility(&service, "B", "UTC").await);
+    let (bank, unit) = (bank(&service, a).await, Uuid::new_v4());
+    post(&service, &[inventory(unit, bank, "O+", 5)]).await;
+    let nginx = Nginx::with(&service, "").await;
+    let url = format!("--url=http://{}", nginx.address);
+    let [first, second] = [a, b].map(|id| id.to_string());
+    let watch = service.launch().start_command(&["watch", &first, &second, &url, "--json"]);
+    wait_until("both are printed", async || printed(&watch, "summary").len() == 2).await;
+    post(&service, &[inventory(unit, bank, "O+", 6)]).await;
+    prints_stock(&watch, 6).await;
+    let lines = watch.lines();
+    assert!(lines.iter().any(|line| line.contains("by server-sent events")), "{lines:?}");
+
+    let address = service.address.to_string();
+    let service = service.kill_9().await.env("BIND_ADDR", address).start().await;
+    wait_until("it is back", async || printed(&watch, "subscribed").len() == 2).await;
+    post(&service, &[inventory(unit, bank, "O+", 7)]).await;
+    prints_stock(&watch, 7).await;
+    watch.signal(libc::SIGINT);
+    assert_eq!(watch.wait().await.code, Some(0));
+
+    let all = service.launch().start_command(&["watch", "--all", &url, "--json"]);
+    wait_until("all are printed", async || printed(&all, "summaries").len() == 1).await;
+    all.signal(libc::SIGINT);
+    let unknown = Uuid::new_v4().to_string();
+    let none = service.launch().start_command(&["watch", &unknown, &url, "--json"]);
+    assert_eq!(none.wait().await.code, Some(1), "nothing is left to follow");
 }
 
 /// The time-outs that both have by default.

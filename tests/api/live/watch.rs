@@ -10,13 +10,14 @@ use crate::{
 };
 
 /// The messages that it has printed, of a type.
-fn printed(watch: &RunningCommand, kind: &str) -> Vec<Value> {
+pub fn printed(watch: &RunningCommand, kind: &str) -> Vec<Value> {
     let lines = watch.lines();
     let messages = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     messages.filter(|message| message["type"] == kind).collect()
 }
 
-async fn prints_stock(watch: &RunningCommand, stock: i64) {
+/// Waits until it has printed this stock.
+pub async fn prints_stock(watch: &RunningCommand, stock: i64) {
     wait_until("the stock is printed", async || {
         printed(watch, "summary").last().is_some_and(|last| last["summary"]["total_stock"] == stock)
     })
