@@ -19,7 +19,7 @@ pub fn printed(watch: &RunningCommand, kind: &str) -> Vec<Value> {
 /// Waits until it has printed this stock.
 pub async fn prints_stock(watch: &RunningCommand, stock: i64) {
     wait_until("the stock is printed", async || {
-        printed(watch, "summary").last().is_some_and(|last| last["summary"]["total_stock"] == stock)
+        printed(watch, "summary").iter().any(|one| one["summary"]["total_stock"] == stock)
     })
     .await;
 }

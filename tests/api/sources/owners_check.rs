@@ -73,3 +73,24 @@ async fn a_query_that_is_wrong_is_named() {
         audited.output
     );
 }
+
+#[tokio::test]
+async fn a_query_that_meets_a_lock_is_named_as_such_and_holds_nobody_up() {
+    let one = "SELECT 1 AS facility, current_date AS date, 'stock' AS figure, n AS value FROM \
+               public.counted";
+    let (launch, mut owner) = mapped(&with(&[one, OF_DELIVERIES])).await;
+    owner.run("CREATE TABLE public.counted (n int)").await;
+    let service = launch.start().await;
+    now(&service, "1").await;
+    owner.run("BEGIN; LOCK TABLE public.counted IN ACCESS EXCLUSIVE MODE").await;
+    let audited = run(service.launch(), &["audit"]).await;
+    assert_eq!(audited.code, Some(1), "{}", audited.output);
+    for words in [
+        "was not compared: a table of it is locked",
+        "2 figures compared with the queries of [[sources.check]], 0 differ.",
+    ] {
+        assert!(audited.output.contains(words), "{words:?} is not in {}", audited.output);
+    }
+    owner.run("ROLLBACK").await;
+    assert_eq!(run(service.launch(), &["audit"]).await.code, Some(0));
+}

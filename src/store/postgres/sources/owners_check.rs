@@ -57,9 +57,13 @@ pub(in crate::store::postgres) async fn check(
             Err(error) => {
                 sqlx::raw_sql("ROLLBACK TO SAVEPOINT query").execute(&mut *tx).await?;
                 let words = said(&error);
-                let what = match StoreError::from(error).is_of_rows() {
-                    true => "fails on a row",
-                    false => "must give the columns facility, date, figure and value",
+                let what = match StoreError::from(error) {
+                    StoreError::Locked(_) => {
+                        "was not compared: a table of it is locked, or it takes too long; the next \
+                         comparison tries again"
+                    }
+                    error if error.is_of_rows() => "fails on a row",
+                    _ => "must give the columns facility, date, figure and value",
                 };
                 report.failed.push(format!("{} {what}: {words}", query.place));
                 continue;
