@@ -5,10 +5,10 @@ use std::{net::IpAddr, sync::Arc};
 
 use actix_cors::Cors;
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpMessage, HttpRequest, HttpResponse,
     http::{
         Method, StatusCode,
-        header::{self, HeaderValue},
+        header::{self, HeaderName, HeaderValue},
     },
 };
 
@@ -121,9 +121,11 @@ impl Edge {
                 ),
             ));
         }
-        match request.conn_data::<TooMany>() {
+        // With the request, where that is the first one and asks for events.
+        let of_request = request.extensions().get::<TooMany>().map(|too_many| too_many.most);
+        match request.conn_data::<TooMany>().map(|too_many| too_many.most).or(of_request) {
             None => Ok(()),
-            Some(TooMany { most }) => Err(Problem::too_many_requests(
+            Some(most) => Err(Problem::too_many_requests(
                 format!(
                     "This address has more than {most} connections (setting \
                      server.connections_per_address). Close some, or use one for more requests."
@@ -240,6 +242,7 @@ pub fn cors(settings: &ServerSettings) -> Cors {
             header::CACHE_CONTROL,
             header::CONTENT_TYPE,
             header::IF_NONE_MATCH,
+            HeaderName::from_static("last-event-id"),
         ])
         .expose_headers(exposed)
         .block_on_origin_mismatch(false)

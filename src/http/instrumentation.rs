@@ -254,7 +254,10 @@ where
         let mut response = match handling {
             Ok(handling) => answered(&cells, sent, handling).await,
             Err(refusal) => {
-                let mut refusal = refusal.error_response();
+                let mut refusal = match cells.route {
+                    live::STREAM => live::sse::refusal(&refusal),
+                    _ => refusal.error_response(),
+                };
                 refusal.head_mut().set_connection_type(ConnectionType::Close);
                 ServiceResponse::new(sent, refusal)
             }

@@ -99,7 +99,12 @@ impl Shard {
             Ok(who) => who,
             Err(Denial::Unavailable) => {
                 let detail = "Whether this credential is valid cannot be found out now.";
-                return connection.error("unavailable", detail);
+                if connection.state().who.is_some() {
+                    return connection.error("unavailable", detail);
+                }
+                let retry_ms = rand::random_range(2_000..5_000);
+                let told = json!({ "code": "unavailable", "detail": detail });
+                return self.part(connection, "error", retry_ms, Close::Full, told);
             }
             Err(denial) => {
                 guard.count_denied(denial.kind());

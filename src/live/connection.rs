@@ -104,7 +104,6 @@ impl Connection {
         if state.close.is_none() {
             state.close = Some(close);
             state.ready.clear();
-            state.all = None;
             state.totals = None;
             state.dead_at = tick + super::shard::ticks(3);
             if self.transport == Transport::Websocket {
@@ -132,10 +131,10 @@ impl Connection {
         self.state().is_over
     }
 
-    /// It is known who it is: what it has sent since goes on.
-    pub fn has_verified(&self) {
+    /// What it has sent since it was held up goes on.
+    pub fn goes_on(&self) {
         let mut state = self.state();
-        state.is_verifying = false;
+        state.is_held_up = false;
         state.wake();
     }
 
@@ -193,9 +192,10 @@ impl Connection {
             Rank::Totals => self.state().totals.as_mut()?.waiting.take(),
             Rank::Proof => {
                 let mut state = self.state();
-                // What waits might be older than what it says.
+                // What is ready might be older than what it says. Of facilities that are held it
+                // proves nothing.
                 let is_due = state.heartbeat
-                    && state.nothing_waits(shard.last_of_all())
+                    && state.nothing_is_ready(shard.last_of_all())
                     && state.close.is_none();
                 if !is_due {
                     return None;

@@ -13,14 +13,24 @@ use crate::access::Visible;
 /// The most summaries of one message.
 const CHUNK: usize = 250;
 
+/// A message of the feed.
+#[derive(Clone)]
+struct Gathered {
+    message: Option<Bytes>,
+    /// Up to where it goes.
+    to: u64,
+    /// The place of the last change when it was put together.
+    last: u64,
+}
+
 /// The feed.
 #[derive(Default)]
 pub struct Feed {
     last: u64,
     by_place: BTreeMap<u64, Uuid>,
     places: HashMap<Uuid, u64>,
-    /// The messages that were put together since the last gathering: from where to where.
-    messages: HashMap<(Transport, u64, String), (Option<Bytes>, u64)>,
+    /// The messages that were put together since the last gathering, by from where.
+    messages: HashMap<(Transport, u64, String), Gathered>,
 }
 
 impl Feed {
@@ -64,7 +74,7 @@ impl Shard {
     pub fn next_of_all(&self, connection: &Connection) -> Option<Bytes> {
         let mut state = connection.state();
         let (seen, is_due) = state.all?;
-        if !is_due {
+        if !is_due || state.close.is_some() {
             return None;
         }
         let visible = state.visible.clone();
@@ -82,10 +92,13 @@ impl Shard {
             Visible::All => String::new(),
             Visible::Only(only) => only.name.clone(),
         };
-        if let Some(known) = self.feed.borrow().messages.get(&(transport, seen, name.clone())) {
-            return known.clone();
-        }
         let mut feed = self.feed.borrow_mut();
+        // One from before the last change may have a version that its client has passed by now.
+        if let Some(known) = feed.messages.get(&(transport, seen, name.clone()))
+            && known.last == feed.last
+        {
+            return (known.message.clone(), known.to);
+        }
         let (mut items, mut count, mut to) = (Vec::new(), 0, feed.last);
         for (place, facility) in feed.behind(seen) {
             if count == CHUNK {
@@ -108,7 +121,8 @@ impl Shard {
             Transport::Websocket => super::wire::frame(&json),
             Transport::Sse => super::wire::event("summaries", &json),
         });
-        feed.messages.insert((transport, seen, name), (message.clone(), to));
+        let known = Gathered { message: message.clone(), to, last: feed.last };
+        feed.messages.insert((transport, seen, name), known);
         (message, to)
     }
 }

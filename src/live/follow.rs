@@ -33,6 +33,8 @@ impl Known {
         let mut parts = etag.splitn(3, '.');
         let (date, version) = (parts.next(), parts.next().and_then(|text| text.parse().ok()));
         let is_today = date.is_some_and(|date| date == today.to_string());
+        // The greatest number has a meaning of its own.
+        let version = version.map(|version: i64| version.min(i64::MAX - 1));
         Known {
             tag: Some(tag_of(format!("\"{etag}\"").as_bytes())),
             least: version.filter(|_| is_today).unwrap_or(0),
@@ -45,12 +47,12 @@ impl Shard {
     /// call on no change is missed.
     pub fn follow(&self, connection: &Rc<Connection>, id: Uuid, known: &Known) {
         let mut touched = Touched::new();
-        let has_it = |connection: &Connection| {
-            let state = connection.state();
-            let mut cells = state.slots.iter().filter_map(|slot| slot.cell.as_ref());
-            cells.any(|cell| cell.id == id)
-        };
-        if has_it(connection) {
+        let followed = connection.state().slot_of(id);
+        if let Some(at) = followed {
+            if let Some(slot) = connection.state().slots.get_mut(at as usize) {
+                slot.sent = known.tag;
+            }
+            connection.mark(at);
             return;
         }
         self.inbox.follow(id);
@@ -108,10 +110,10 @@ impl Shard {
 
     /// Has a client follow all facilities that it may see.
     pub fn follow_all(&self, connection: &Rc<Connection>) {
-        if connection.state().all.is_some() {
-            return;
+        let before = connection.state().all.replace((0, true));
+        if before.is_some() {
+            return connection.flush(self); // it gets all of it again
         }
-        connection.state().all = Some((0, true));
         self.follow_all.set(self.inbox.follow_all(true));
         if self.follow_all.get() > 1 {
             return connection.flush(self);

@@ -60,6 +60,8 @@ pub struct Hub {
     /// When another client may connect.
     next: Mutex<Option<Instant>>,
     is_draining: AtomicBool,
+    /// It was said that there are few places left.
+    has_warned: AtomicBool,
     taken: AtomicU64,
 }
 
@@ -120,6 +122,7 @@ impl Hub {
             of: DashMap::new(),
             next: Mutex::default(),
             is_draining: AtomicBool::new(false),
+            has_warned: AtomicBool::new(false),
             taken: AtomicU64::new(0),
         });
         hub.replay().begin(hub.parts.memory.fill_token().position);
@@ -211,19 +214,29 @@ impl Hub {
             return Err(Full::Clients);
         }
         let mut seat = Seat { hub: self.clone(), is_counted: true, payers: Vec::new() };
-        if self.clients() * 10 == settings.max_clients * 9 {
-            tracing::warn!(
-                clients = self.clients(),
-                most = settings.max_clients,
-                "nine tenths of the places of live clients are taken (setting live.max_clients)"
-            );
-        }
+        self.warn_of_few_places();
         if let Some(address) = address {
             let payer = Payer::Address(Network::of(address));
             seat.count_for(payer, settings.clients_per_address)?;
         }
         self.take_turn()?;
         Ok(seat)
+    }
+
+    /// Says once that nine tenths of the places are taken, and again only after a fifth was free.
+    fn warn_of_few_places(&self) {
+        let (clients, most) = (self.clients(), self.parts.settings.max_clients);
+        if clients * 10 >= most * 9 {
+            if !self.has_warned.swap(true, Ordering::AcqRel) {
+                tracing::warn!(
+                    clients,
+                    most,
+                    "nine tenths of the places of live clients are taken (setting live.max_clients)"
+                );
+            }
+        } else if clients * 5 < most * 4 {
+            self.has_warned.store(false, Ordering::Release);
+        }
     }
 
     /// Bounds the rate of connects, so that those that are there are served while others come back.

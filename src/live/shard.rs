@@ -254,7 +254,7 @@ impl Shard {
     /// The instant as of which what the client follows is exact, in milliseconds, as far as that
     /// can be counted; and the number of facilities that cannot.
     fn exact_ms(&self, state: &State) -> (Option<i64>, usize) {
-        if state.slots.iter().any(Slot::is_ahead) {
+        if state.held > 0 || state.slots.iter().any(Slot::is_ahead) {
             return (None, 0);
         }
         let cells = self.cells.borrow();

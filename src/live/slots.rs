@@ -71,8 +71,9 @@ pub struct State {
     pub credential: Box<str>,
     /// Which facilities it may see.
     pub visible: Visible,
-    /// Its credential is being verified: what it has sent behind it waits.
-    pub is_verifying: bool,
+    /// Its credential is being verified, or facilities that it named are looked up: what it has sent
+    /// behind that waits.
+    pub is_held_up: bool,
     /// By this tick it must have signed in.
     pub sign_in_by: Option<u64>,
     /// The tick at which it is closed, so that replicas even out.
@@ -107,7 +108,7 @@ impl State {
             who: None,
             credential: Box::default(),
             visible,
-            is_verifying: false,
+            is_held_up: false,
             sign_in_by: None,
             ends_at: u64::MAX,
             heard_at: 0,
@@ -121,7 +122,12 @@ impl State {
 
     /// Whether the client has everything, of all facilities up to `last`.
     pub(super) fn nothing_waits(&self, last: u64) -> bool {
-        self.ready.is_empty() && self.held == 0 && self.all.is_none_or(|(seen, _)| seen >= last)
+        self.held == 0 && self.nothing_is_ready(last)
+    }
+
+    /// Whether nothing is there to be sent, of all facilities up to `last`.
+    pub(super) fn nothing_is_ready(&self, last: u64) -> bool {
+        self.ready.is_empty() && self.all.is_none_or(|(seen, _)| seen >= last)
     }
 
     /// Whether the newest state of each facility that it follows was sent, as far as it has one.
@@ -154,6 +160,12 @@ impl State {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+
+    /// The slot of a facility that it follows.
+    pub(super) fn slot_of(&self, facility: Uuid) -> Option<u32> {
+        let is_it = |slot: &Slot| slot.cell.as_ref().is_some_and(|cell| cell.id == facility);
+        self.slots.iter().position(is_it).and_then(|at| u32::try_from(at).ok())
     }
 
     /// A new slot. Returns its number.

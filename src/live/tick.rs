@@ -109,7 +109,7 @@ impl Shard {
             }
             (
                 tick >= state.dead_at,
-                state.sign_in_by.is_some_and(|by| tick >= by) && !state.is_verifying,
+                state.sign_in_by.is_some_and(|by| tick >= by) && !state.is_held_up,
                 tick >= state.ends_at,
                 !state.is_pinged && tick >= state.heard_at + ticks(PING),
             )

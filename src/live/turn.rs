@@ -102,7 +102,11 @@ impl Shard {
         if self.unsettled.get().is_some() || cell.state.borrow().loading {
             return;
         }
-        let least = cell.state.borrow().least;
+        let least = {
+            let state = cell.state.borrow();
+            // Others get what is there, while a version is waited for that one client names.
+            if state.newest.is_some() { state.least } else { 0 }
+        };
         match self.hub.load_from_memory(cell.id, least) {
             Some(loaded) => self.loaded(loaded, touched),
             None => {

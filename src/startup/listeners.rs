@@ -2,6 +2,7 @@
 //! the service. Each is an HTTP server of its own.
 
 use std::{
+    any::Any,
     net::{SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
@@ -11,12 +12,16 @@ use actix_http::HttpService;
 use actix_service::{IntoServiceFactory, map_config};
 use actix_web::{
     App as WebApp, HttpServer,
-    dev::{AppConfig, Server, ServerHandle},
+    dev::{AppConfig, Extensions, Server, ServerHandle},
     middleware::Condition,
     web,
 };
 
-use super::{StartError, connections::Connections};
+use super::{
+    StartError,
+    connections::Connections,
+    first_request::{self, FirstLook},
+};
 use crate::{
     config::ServerSettings,
     http::{self, cross_site::Bound, edge, edge::Edge, live::takeover::upgrades, state::AppState},
@@ -138,7 +143,19 @@ fn public(listener: TcpListener, app: &web::Data<AppState>) -> Result<Server, St
     let signal = server.graceful_shutdown_signal();
     let server = match &app.certificate {
         None => server.listen("public", listener, move || {
-            connection_service!(serves, settings, signal, connections).tcp()
+            let (stops, counts) = (signal.clone(), connections.clone());
+            let first = FirstLook {
+                begin: move |connection: &dyn Any, data: &mut Extensions| {
+                    counts.begin(connection, data);
+                },
+                stops: move || {
+                    let stops = stops.clone();
+                    async move { stops.notified().await }
+                },
+                head: Duration::from_millis(settings.read_timeout_ms),
+            };
+            let http = connection_service!(serves, settings, signal, connections).tcp();
+            first_request::look(http, upgrades(serves()), first)
         })?,
         Some(certificate) => {
             let config = certificate.server_config().map_err(std::io::Error::other)?;

@@ -3,6 +3,7 @@
 
 mod application;
 mod connections;
+mod first_request;
 mod listeners;
 mod replica_link;
 mod sign_in;

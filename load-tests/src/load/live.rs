@@ -76,8 +76,10 @@ pub async fn measure(arguments: &Arguments) -> Result<String, Failure> {
         let (address, seen, turns) = (address.clone(), seen.clone(), turns.clone());
         let facility = (!what.is_all).then_some(1 + client % facilities);
         tokio::spawn(async move {
-            if follow(&address, what, facility, client, &seen, &turns).await.is_err() {
-                seen.lost.fetch_add(1, Ordering::Relaxed);
+            if let Err(error) = follow(&address, what, facility, client, &seen, &turns).await
+                && seen.lost.fetch_add(1, Ordering::Relaxed) == 0
+            {
+                eprintln!("load live: the first client that was lost: {error}");
             }
         });
     }
@@ -150,6 +152,9 @@ async fn follow(
     loop {
         let message = client.next().await?;
         if !message.starts_with(b"{\"type\":\"summar") {
+            if has_type(&message, "error") || has_type(&message, "draining") {
+                return Err(String::from_utf8_lossy(&message).into());
+            }
             continue;
         }
         let now = SystemTime::now();
@@ -190,6 +195,12 @@ fn take(
         let delay = since_1970.saturating_sub(Duration::from_millis(at));
         seen.delays.lock().unwrap_or_else(PoisonError::into_inner).push(delay);
     }
+}
+
+/// Whether a message is of this type.
+fn has_type(message: &[u8], name: &str) -> bool {
+    let member = format!("\"type\":\"{name}\"");
+    message.windows(member.len()).any(|part| part == member.as_bytes())
 }
 
 /// The number in the id of a facility, with which the text begins.

@@ -35,7 +35,7 @@ use crate::live::{
 use requests::Requests;
 use socket::{Io, Socket, Writing};
 use subscription::{Asked, subscribe};
-use takeover::Ticket;
+use takeover::{CanLeave, Ticket};
 
 /// The route of the WebSocket.
 pub const LIVE: &str = "/v1/live";
@@ -89,7 +89,7 @@ pub async fn live(request: HttpRequest, app: Data<AppState>) -> Result<HttpRespo
             None if guest.has_to_sign_in => shard.awaits_sign_in(&connection),
             None => {}
         }
-        actix_web::rt::spawn(socket::serve(shard, connection, io, requests, received));
+        actix_web::rt::spawn(socket::serve(shard, connection, io, Some(requests), received));
     };
     let mut response = HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS);
     response.upgrade("websocket").insert_header((
@@ -134,27 +134,43 @@ pub async fn stream(request: HttpRequest, app: Data<AppState>) -> Result<HttpRes
     }
     let seat = admit(&request, &app, Transport::Sse);
     let guest = Guest::of(&request);
-    let shard = Shard::of_this_thread(&app.live);
-    let (seat, full) = match seat {
-        Ok(seat) => (seat, None),
-        Err(full) => (Seat::none(&app.live), Some(full)),
-    };
-    let connection = guest.connect(Transport::Sse, None, seat);
-    shard.add(&connection);
-    match full {
-        Some(full) => shard.refuse(&connection, full),
-        None => {
-            let last = request.headers().get("last-event-id");
-            let resume = last.and_then(|id| id.to_str().ok()).map(str::to_owned);
-            let StreamParameters { facility_id, subject } = asked;
-            let facilities = facility_id.iter().flat_map(|list| list.split(','));
-            let facilities = facilities.map(str::to_owned).collect();
-            let asked = Asked { facilities, subject, resume, ..Asked::default() };
-            let (shard, connection) = (shard.clone(), connection.clone());
-            actix_web::rt::spawn(async move { subscribe(shard, connection, asked).await });
+    let last = request.headers().get("last-event-id");
+    let resume = last.and_then(|id| id.to_str().ok()).map(str::to_owned);
+    let StreamParameters { facility_id, subject } = asked;
+    let facilities = facility_id.iter().flat_map(|list| list.split(','));
+    let facilities = facilities.map(str::to_owned).collect();
+    let asked = Asked { facilities, subject, resume, ..Asked::default() };
+    let can_leave = request.extensions().contains::<CanLeave>();
+    let app = app.into_inner();
+    let begin = move |wire| {
+        let shard = Shard::of_this_thread(&app.live);
+        let (seat, full) = match seat {
+            Ok(seat) => (seat, None),
+            Err(full) => (Seat::none(&app.live), Some(full)),
+        };
+        let connection = guest.connect(Transport::Sse, wire, seat);
+        shard.add(&connection);
+        match full {
+            Some(full) => shard.refuse(&connection, full),
+            None => {
+                let subscribing = subscribe(shard.clone(), connection.clone(), asked);
+                actix_web::rt::spawn(subscribing);
+            }
         }
+        (shard, connection)
+    };
+    if !can_leave {
+        let (shard, connection) = begin(None);
+        return Ok(sse::response().body(sse::Events { shard, connection }));
     }
-    Ok(sse::response().body(sse::Events { shard, connection }))
+    let serve = move |socket: Socket, _received: BytesMut| {
+        let io = Io::new(socket);
+        let (shard, connection) = begin(Some(Box::new(Writing(io.clone()))));
+        actix_web::rt::spawn(socket::serve(shard, connection, io, None, BytesMut::new()));
+    };
+    let mut response = sse::response().finish();
+    response.extensions_mut().insert(Ticket(Box::new(serve)));
+    Ok(response)
 }
 
 /// Whoever comes, as the entrance knows it.

@@ -27,7 +27,7 @@ pub struct Requests {
     codec: Codec,
     /// The parts of a message that came in several frames.
     parts: BytesMut,
-    /// Something may wait until a credential is verified.
+    /// Something may wait until the client is held up no longer.
     waits: bool,
     /// Where credentials count that are not remembered: for the client's address.
     edge: Arc<Edge>,
@@ -65,11 +65,11 @@ impl Requests {
 
     /// Whether frames may be there that waited, and wait no longer. Says so once.
     pub fn may_go_on(&mut self, connection: &Connection) -> bool {
-        !connection.state().is_verifying && std::mem::take(&mut self.waits)
+        !connection.state().is_held_up && std::mem::take(&mut self.waits)
     }
 
     /// Does what the frames say that have come, and leaves the rest: what is not whole, and what
-    /// stands behind a credential that is being verified.
+    /// stands behind a credential that is being verified, or facilities that are looked up.
     pub fn take(
         &mut self,
         shard: &Rc<Shard>,
@@ -77,7 +77,7 @@ impl Requests {
         received: &mut BytesMut,
     ) {
         while !connection.is_ending() {
-            if connection.state().is_verifying {
+            if connection.state().is_held_up {
                 self.waits = true;
                 break;
             }
@@ -104,21 +104,24 @@ impl Requests {
     }
 
     fn frame(&mut self, shard: &Rc<Shard>, connection: &Rc<Connection>, frame: Frame) {
-        {
+        let was_pinged = {
             let mut state = connection.state();
             state.heard_at = shard.ticks_now();
-            if std::mem::take(&mut state.is_pinged) {
+            let was_pinged = std::mem::take(&mut state.is_pinged);
+            if was_pinged {
                 state.dead_at = u64::MAX;
             }
-        }
+            was_pinged
+        };
         match frame {
-            Frame::Pong(_) => return,
+            Frame::Pong(_) if was_pinged => return,
             Frame::Close(_) => return connection.end(Close::Over, shard.ticks_now()),
             _ if !shard.takes_message(connection) => {
                 let detail = "More than 100 messages a minute.";
                 connection.error("too_many_messages", detail);
                 return connection.end(Close::Refused, shard.ticks_now());
             }
+            Frame::Pong(_) => return,
             Frame::Ping(payload) => return connection.raw_control(wire::pong(&payload)),
             Frame::Text(text) => return self.text(shard, connection, &text),
             Frame::Binary(_) | Frame::Continuation(Item::FirstBinary(_)) => {
@@ -130,8 +133,10 @@ impl Requests {
             }
             Frame::Continuation(Item::Last(part)) => {
                 self.parts.extend_from_slice(&part);
-                let whole = std::mem::take(&mut self.parts).freeze();
-                return self.text(shard, connection, &whole);
+                if self.parts.len() <= MOST_BYTES {
+                    let whole = std::mem::take(&mut self.parts).freeze();
+                    return self.text(shard, connection, &whole);
+                }
             }
         }
         if self.parts.len() > MOST_BYTES {
@@ -165,7 +170,7 @@ impl Requests {
 impl Requests {
     /// Verifies a credential. What was sent behind it waits for the outcome.
     fn sign_in(&self, shard: &Rc<Shard>, connection: &Rc<Connection>, token: String) {
-        connection.state().is_verifying = true;
+        connection.state().is_held_up = true;
         let (shard, connection) = (shard.clone(), connection.clone());
         let (edge, address) = (self.edge.clone(), self.address);
         tokio::task::spawn_local(async move {
@@ -174,7 +179,7 @@ impl Requests {
                 admitted.map_err(|problem| problem.detail().to_owned())
             };
             shard.sign_in(&connection, &token, admit).await;
-            connection.has_verified();
+            connection.goes_on();
             connection.flush(&shard);
         });
     }
@@ -188,7 +193,13 @@ fn subscribe_as(shard: &Rc<Shard>, connection: &Rc<Connection>, subscription: Su
     let known = if counts { known } else { HashMap::new() };
     let asked = Asked { id, facilities, known, subject, resume: None };
     let (shard, connection) = (shard.clone(), connection.clone());
-    tokio::task::spawn_local(async move { subscribe(shard, connection, asked).await });
+    // What is sent behind it must not overtake it.
+    connection.state().is_held_up = true;
+    tokio::task::spawn_local(async move {
+        subscribe(shard.clone(), connection.clone(), asked).await;
+        connection.goes_on();
+        connection.flush(&shard);
+    });
 }
 
 fn unsubscribe(shard: &Rc<Shard>, connection: &Rc<Connection>, subscription: &Subscription) {

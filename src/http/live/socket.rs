@@ -1,4 +1,4 @@
-//! The socket of a WebSocket client, and the task that reads it.
+//! The socket of a client that has left HTTP, and the task that reads it.
 
 use std::{
     cell::{Cell, RefCell},
@@ -132,15 +132,16 @@ impl Wire for Writing {
     }
 }
 
-/// Serves a client until it ends. `received` is what it has sent already.
+/// Serves a client until it ends. `requests` takes what it sends; `None`: it reads only, and what
+/// it sends does not count. `received` is what it has sent already.
 pub async fn serve(
     shard: Rc<Shard>,
     connection: Rc<Connection>,
     io: Rc<Io>,
-    mut requests: Requests,
+    mut requests: Option<Requests>,
     mut received: BytesMut,
 ) {
-    if !received.is_empty() {
+    if let Some(requests) = requests.as_mut().filter(|_| !received.is_empty()) {
         requests.take(&shard, &connection, &mut received);
     }
     connection.flush(&shard);
@@ -175,7 +176,7 @@ fn poll(
     shard: &Rc<Shard>,
     connection: &Rc<Connection>,
     io: &Rc<Io>,
-    requests: &mut Requests,
+    requests: &mut Option<Requests>,
     received: &mut BytesMut,
 ) -> Poll<IoResult<()>> {
     connection.wait(cx.waker());
@@ -184,12 +185,14 @@ fn poll(
         if connection.is_over() {
             return Poll::Ready(Ok(()));
         }
-        if requests.may_go_on(connection) {
+        if let Some(requests) = requests.as_mut()
+            && requests.may_go_on(connection)
+        {
             requests.take(shard, connection, received);
             connection.flush(shard);
             continue;
         }
-        if connection.state().is_verifying {
+        if connection.state().is_held_up {
             break; // what comes meanwhile stays in the socket
         }
         let mut buffer = [0; READ];
@@ -197,6 +200,7 @@ fn poll(
             Poll::Pending => break,
             Poll::Ready(Ok(0)) => return Poll::Ready(Err(ErrorKind::UnexpectedEof.into())),
             Poll::Ready(Ok(count)) => {
+                let Some(requests) = requests else { continue };
                 received.extend_from_slice(&buffer[..count]);
                 requests.take(shard, connection, received);
                 connection.flush(shard);

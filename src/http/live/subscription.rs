@@ -5,7 +5,7 @@ use std::{
     rc::Rc,
 };
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, future::join_all, stream};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -51,8 +51,13 @@ pub async fn subscribe(shard: Rc<Shard>, connection: Rc<Connection>, asked: Aske
     }
     let came_ms = shard.hub.parts.server.latest_ms();
     let (mut taken, mut refused) = (Vec::new(), Vec::new());
-    for text in &asked.facilities {
-        match may_follow(&shard, &connection, text, taken.len()).await {
+    // Together: those that are not known here are then read by one query.
+    let each = asked.facilities.iter().map(|text| may_follow(&shard, &connection, text));
+    for (text, may) in asked.facilities.iter().zip(join_all(each).await) {
+        match may {
+            Ok(_) if follows(&connection) + taken.len() >= MOST_FACILITIES => {
+                refused.push(json!({ "facility_id": text, "reason": "too_many" }));
+            }
             Ok(id) => taken.push((id, text)),
             Err(reason) => refused.push(json!({ "facility_id": text, "reason": reason })),
         }
@@ -112,28 +117,29 @@ pub async fn subscribe(shard: Rc<Shard>, connection: Rc<Connection>, asked: Aske
     }
 }
 
+/// How many facilities a client follows.
+fn follows(connection: &Connection) -> usize {
+    connection.state().slots.iter().filter(|slot| slot.cell.is_some()).count()
+}
+
 /// Whether a client may follow this facility; else why not, in a word.
 async fn may_follow(
     shard: &Rc<Shard>,
     connection: &Rc<Connection>,
     text: &str,
-    count: usize,
 ) -> Result<Uuid, &'static str> {
     let id = field_rules::parse_id(text).ok_or("not_an_id")?;
-    let (is_visible, follows) = {
-        let state = connection.state();
-        (state.visible.has(id), state.slots.iter().filter(|slot| slot.cell.is_some()).count())
-    };
-    if !is_visible {
+    if !connection.state().visible.has(id) {
         return Err("forbidden");
-    }
-    if follows + count >= MOST_FACILITIES {
-        return Err("too_many");
     }
     if shard.hub.parts.directory.get(id).is_some() {
         return Ok(id);
     }
-    match shard.hub.parts.server.clone().find(id).await {
+    let server = &shard.hub.parts.server;
+    if server.is_in_outage() {
+        return Err("unavailable");
+    }
+    match server.clone().find(id).await {
         Ok(()) => Ok(id),
         Err(NotFound::Gone) => Err("unknown"),
         Err(NotFound::Unavailable) => Err("unavailable"),

@@ -1,6 +1,7 @@
-//! Takes the socket of a WebSocket out of HTTP. A request that asks for an upgrade goes through the
-//! routes like any other one. Where its answer is 101, this file writes the answer and hands the
-//! bare socket to the live clients, so that none of HTTP's buffers and tasks stay with it.
+//! Takes the socket of a live client out of HTTP. A request that asks for an upgrade, or for events
+//! as the first one of its connection, goes through the routes like any other one. Where its answer
+//! has a ticket, this file writes the answer and hands the bare socket to the live clients, so that
+//! none of HTTP's buffers and tasks stay with it.
 
 use std::{pin::pin, rc::Rc};
 
@@ -12,7 +13,7 @@ use actix_web::{
     Error,
     body::{BodySize, MessageBody},
     dev::ServiceResponse,
-    http::ConnectionType,
+    http::{ConnectionType, StatusCode},
     rt::net::TcpStream,
 };
 use bytes::BytesMut;
@@ -22,8 +23,11 @@ use tokio_util::codec::Encoder;
 
 use super::socket::Socket;
 
-/// Put into the extensions of an answer 101: who serves the socket. It gets the bytes that the
-/// client has sent already.
+/// In the extensions of a request whose socket can leave HTTP, although it asks for no upgrade.
+pub struct CanLeave;
+
+/// Put into the extensions of an answer: who serves the socket. It gets the bytes that the client
+/// has sent already. What it writes is the body of the answer, up to the end of the connection.
 pub struct Ticket(pub Box<dyn FnOnce(Socket, BytesMut)>);
 
 /// A connection that can be taken out of HTTP.
@@ -105,8 +109,8 @@ where
     }
 }
 
-/// Writes an answer. After 101 the socket goes to whoever serves it; after any other one the
-/// connection ends.
+/// Writes an answer. With a ticket the socket goes to whoever serves it; otherwise the connection
+/// ends.
 async fn write<T: Bare>(
     answer: Response<BoxBody>,
     ticket: Option<Ticket>,
@@ -115,6 +119,9 @@ async fn write<T: Bare>(
     let FramedParts { mut io, mut codec, read_buf, mut write_buf, .. } = parts;
     let (mut head, body) = answer.into_parts();
     if let Some(Ticket(serve)) = ticket {
+        if head.status() != StatusCode::SWITCHING_PROTOCOLS {
+            head.head_mut().set_connection_type(ConnectionType::Close);
+        }
         codec.encode(h1::Message::Item((head, BodySize::None)), &mut write_buf)?;
         io.write_all(&write_buf).await?;
         serve(io.bare(), read_buf);

@@ -26,6 +26,8 @@ pub struct DatabaseFile {
     /// connection closes.
     log: OnceLock<Identity>,
     is_gone: AtomicBool,
+    /// The service closes it, and with it the log goes.
+    is_closing: AtomicBool,
 }
 
 fn identity(path: &Path) -> io::Result<Identity> {
@@ -43,7 +45,13 @@ impl DatabaseFile {
             log_path: log_path.into(),
             log: OnceLock::new(),
             is_gone: AtomicBool::new(false),
+            is_closing: AtomicBool::new(false),
         })
+    }
+
+    /// Says that the service closes the file: that the log goes is no fault then.
+    pub fn close(&self) {
+        self.is_closing.store(true, Ordering::Release);
     }
 
     /// `StoreError::Unavailable` while the path, or that of the log, leads to another file or to
@@ -55,6 +63,9 @@ impl DatabaseFile {
         }
         let is_there = identity(&self.path).is_ok_and(|found| found == self.opened)
             && self.log.get().copied() == log;
+        if !is_there && self.is_closing.load(Ordering::Acquire) {
+            return Err(StoreError::Unavailable(Cause::found("the service stops")));
+        }
         let was_gone = self.is_gone.swap(!is_there, Ordering::AcqRel);
         match (is_there, was_gone) {
             (true, false) => Ok(()),

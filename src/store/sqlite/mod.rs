@@ -361,6 +361,7 @@ impl Store for SqliteStore {
     async fn close(&self) {
         // The writer closes last: the last connection that closes copies the write-ahead log into
         // the file.
+        self.file.close();
         self.kept.give_back();
         self.readers.close().await;
         self.writer.close().await;

@@ -1,6 +1,6 @@
-//! The connection to the service: a WebSocket, or server-sent events where a proxy lets no WebSocket
-//! through. reqwest makes it, so that TLS, the roots of the machine and its proxies are those of all
-//! other requests.
+//! The connection to the service: a WebSocket, or server-sent events where a proxy lets no
+//! WebSocket through. reqwest makes it, so that TLS, the roots of the machine and its proxies are
+//! those of all other requests.
 
 use std::time::Duration;
 

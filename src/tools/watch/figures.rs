@@ -67,6 +67,9 @@ pub struct Item {
     summary: Summary,
     etag: String,
     as_of: Option<Timestamp>,
+    /// The figures stay as they were at `as_of`.
+    #[serde(default)]
+    cannot_be_counted: bool,
 }
 
 impl Item {
@@ -109,6 +112,8 @@ pub struct Row {
     pub version: i64,
     /// They are exact as of this, or later.
     pub as_of: Option<Timestamp>,
+    /// The figures stay as they were then, as they cannot be counted.
+    pub is_still: bool,
     etag: String,
     is_confirmed: bool,
 }
@@ -196,8 +201,9 @@ impl Figures {
     }
 
     fn show(&mut self, item: &Item) {
-        let Item { summary, etag, as_of } = item;
+        let Item { summary, etag, as_of, cannot_be_counted } = item;
         self.refused.remove(&summary.facility_id.to_string());
+        self.followed.insert(summary.facility_id);
         // Versions rise in an epoch; a day without figures has version 0. After a new connection,
         // who follows all may be sent an older one: by another server, which is behind and was not
         // told what is shown here.
@@ -214,6 +220,7 @@ impl Figures {
             version: summary.version,
             as_of: *as_of,
             etag: etag.clone(),
+            is_still: *cannot_be_counted,
             is_confirmed: true,
         };
         self.rows.insert(summary.facility_id, row);
@@ -226,7 +233,7 @@ impl Figures {
             self.rows.retain(|_, row| row.is_confirmed);
         }
         for (id, row) in &mut self.rows {
-            if self.follows_all || self.followed.contains(id) {
+            if !row.is_still && (self.follows_all || self.followed.contains(id)) {
                 row.as_of = row.as_of.max(Some(exact));
             }
         }

@@ -196,7 +196,9 @@ impl Show {
         for (name, row) in rows.into_iter().take(room) {
             let [stock, transferred, requests] = numbers(&row.figures);
             let (date, version) = (row.date.clone(), row.version.to_string());
-            cells.push([name, date, stock, transferred, requests, version, age(row.as_of)]);
+            let mark = if row.is_still { " (cannot be counted)" } else { "" };
+            let age = format!("{}{mark}", age(row.as_of));
+            cells.push([name, date, stock, transferred, requests, version, age]);
         }
         lines.extend(aligned(&cells));
         if left > 0 {
