@@ -254,10 +254,7 @@ where
         let mut response = match handling {
             Ok(handling) => answered(&cells, sent, handling).await,
             Err(refusal) => {
-                let mut refusal = match cells.route {
-                    live::STREAM => live::sse::refusal(&refusal),
-                    _ => refusal.error_response(),
-                };
+                let mut refusal = live::sse::answer(cells.route, &refusal);
                 refusal.head_mut().set_connection_type(ConnectionType::Close);
                 ServiceResponse::new(sent, refusal)
             }

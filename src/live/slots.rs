@@ -71,8 +71,8 @@ pub struct State {
     pub credential: Box<str>,
     /// Which facilities it may see.
     pub visible: Visible,
-    /// Its credential is being verified, or facilities that it named are looked up: what it has sent
-    /// behind that waits.
+    /// Its credential is being verified, or facilities that it named are looked up: what it has
+    /// sent behind that waits.
     pub is_held_up: bool,
     /// By this tick it must have signed in.
     pub sign_in_by: Option<u64>,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use actix_web::{
-    Error, HttpResponse, HttpResponseBuilder,
+    Error, HttpResponse, HttpResponseBuilder, ResponseError,
     body::{BodySize, BoxBody, MessageBody},
     dev::ServiceResponse,
     http::{
@@ -55,6 +55,11 @@ pub fn refusal(problem: &Problem) -> HttpResponse {
     let event = Transport::Sse.of(name, told);
     let text = [format!("retry: {retry_ms}\n").as_bytes(), &event].concat();
     response().body(text)
+}
+
+/// The answer of a route where it refuses a request.
+pub fn answer(route: &str, problem: &Problem) -> HttpResponse {
+    if route == super::STREAM { refusal(problem) } else { problem.error_response() }
 }
 
 /// The answer of a route. A problem of the stream of events becomes an event.

@@ -50,18 +50,7 @@ pub async fn subscribe(shard: Rc<Shard>, connection: Rc<Connection>, asked: Aske
         return connection.flush(&shard);
     }
     let came_ms = shard.hub.parts.server.latest_ms();
-    let (mut taken, mut refused) = (Vec::new(), Vec::new());
-    // Together: those that are not known here are then read by one query.
-    let each = asked.facilities.iter().map(|text| may_follow(&shard, &connection, text));
-    for (text, may) in asked.facilities.iter().zip(join_all(each).await) {
-        match may {
-            Ok(_) if follows(&connection) + taken.len() >= MOST_FACILITIES => {
-                refused.push(json!({ "facility_id": text, "reason": "too_many" }));
-            }
-            Ok(id) => taken.push((id, text)),
-            Err(reason) => refused.push(json!({ "facility_id": text, "reason": reason })),
-        }
-    }
+    let (mut taken, mut refused) = look_up(&shard, &connection, &asked.facilities).await;
     let subject = asked.subject.as_deref();
     if let Some(unknown) = subject.filter(|subject| !matches!(*subject, "all" | "totals")) {
         refused.push(json!({ "subject": unknown, "reason": "unknown" }));
@@ -117,9 +106,29 @@ pub async fn subscribe(shard: Rc<Shard>, connection: Rc<Connection>, asked: Aske
     }
 }
 
-/// How many facilities a client follows.
-fn follows(connection: &Connection) -> usize {
-    connection.state().slots.iter().filter(|slot| slot.cell.is_some()).count()
+/// Those of some facilities that a client may follow, and what it is told of the others.
+async fn look_up<'a>(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    facilities: &'a [String],
+) -> (Vec<(Uuid, &'a String)>, Vec<Value>) {
+    let (mut taken, mut refused) = (Vec::new(), Vec::new());
+    // Together: those that are not known here are then read by one query.
+    let each = facilities.iter().map(|text| may_follow(shard, connection, text));
+    let each = join_all(each).await;
+    let follows = connection.state().slots.iter().filter(|slot| slot.cell.is_some()).count();
+    for (text, may) in facilities.iter().zip(each) {
+        let reason = match may {
+            Ok(_) if follows + taken.len() >= MOST_FACILITIES => "too_many",
+            Ok(id) => {
+                taken.push((id, text));
+                continue;
+            }
+            Err(reason) => reason,
+        };
+        refused.push(json!({ "facility_id": text, "reason": reason }));
+    }
+    (taken, refused)
 }
 
 /// Whether a client may follow this facility; else why not, in a word.

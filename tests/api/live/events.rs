@@ -1,5 +1,7 @@
 //! What comes as server-sent events.
 
+use std::io::{BufRead, BufReader, Read, Write};
+
 use serde_json::json;
 use uuid::Uuid;
 
@@ -7,7 +9,7 @@ use super::client::Events;
 use crate::{
     on_both_stores,
     steps::{bank, facility, get, inventory, path, post},
-    support::Service,
+    support::{Service, wait_until},
 };
 
 on_both_stores! {
@@ -76,4 +78,46 @@ async fn no_proxy_is_to_hold_events_back() {
     assert!(!answer.headers().contains_key("content-encoding"));
     let mut events = Events::of(answer);
     assert_eq!(events.until("totals").await.data["totals"]["facilities"], 0);
+}
+
+/// As the first request of a connection, events leave HTTP with their answer.
+#[tokio::test]
+async fn events_come_on_a_fresh_connection_and_on_one_that_has_served_another_request() {
+    let service = Service::on_sqlite().env("FACILITY_SUMMARY__SERVER__WORKERS", 1).start().await;
+    let a = facility(&service, "A", "UTC").await;
+    let viewers = async || get(&service, &format!("/v1/facilities/{a}")).await["viewers"].clone();
+    let events = format!("GET /v1/stream?facility_id={a} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let other = "GET /v1/facilities HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    for (before, is_chunked) in [("", false), (other, true)] {
+        let mut socket = std::net::TcpStream::connect(service.address).unwrap();
+        let asked = format!("{before}{events}");
+        let read = tokio::task::spawn_blocking(move || {
+            socket.write_all(asked.as_bytes()).unwrap();
+            let mut lines = BufReader::new(socket.try_clone().unwrap()).lines();
+            let mut head = Vec::new();
+            for line in lines.by_ref() {
+                let line = line.unwrap().to_ascii_lowercase();
+                if line == "event: summary" {
+                    break;
+                }
+                head.push(line);
+            }
+            (socket, head)
+        });
+        let (socket, head) = read.await.unwrap();
+        let has = |line: &str| head.iter().any(|one| one == line);
+        assert!(has("content-type: text/event-stream"), "{head:?}");
+        assert_eq!(has("transfer-encoding: chunked"), is_chunked, "{head:?}");
+        assert_eq!(has("connection: close"), !is_chunked, "its end is that of the events");
+        assert_eq!(viewers().await, 1);
+        drop(socket);
+        if !is_chunked {
+            wait_until("the close is noticed", async || viewers().await == 0).await;
+        }
+    }
+    // A head that cannot be read, or none at all, ends the connection.
+    let mut socket = std::net::TcpStream::connect(service.address).unwrap();
+    socket.write_all(b"GET /v1/stream?a b c HTTP/1.1\r\n\r\n").unwrap();
+    let read = tokio::task::spawn_blocking(move || socket.read_to_end(&mut Vec::new()));
+    assert!(read.await.unwrap().is_ok());
 }

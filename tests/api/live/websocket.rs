@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::client::Live;
 use crate::{
     on_both_stores,
-    steps::{Scrape, bank, facility, get, header, inventory, path, post, read},
+    steps::{Scrape, bank, date_in, facility, get, header, inventory, path, post, read},
     support::{PATIENCE, Service, wait_until},
 };
 
@@ -285,4 +285,56 @@ async fn a_request_that_is_no_handshake_is_refused_with_what_would_be_right() {
         .unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["status"], "alive");
+}
+
+#[tokio::test]
+async fn what_is_asked_for_comes_about_in_its_order_and_asked_again_it_comes_again() {
+    let service = Service::on_sqlite().start().await;
+    let a = facility(&service, "A", "UTC").await;
+    let (mut live, _) = Live::connect(&service, &[]).await;
+    let of = |kind: &str| json!({"type": kind, "facilities": [a]});
+    // An unknown one is looked up; nothing overtakes that.
+    let first = json!({"type": "subscribe", "facilities": [Uuid::new_v4(), a]});
+    live.send_at_once(&[first, of("unsubscribe"), json!({"type": "ping"})]).await;
+    live.until("subscribed").await;
+    assert_eq!(live.until("unsubscribed").await["facilities"], json!([a]));
+    live.until("pong").await;
+    assert_eq!(get(&service, &format!("/v1/facilities/{a}")).await["viewers"], 0);
+    for _ in 0..2 {
+        live.subscribe(&[a]).await;
+        assert_eq!(live.until("summary").await["summary"]["facility_id"], json!(a));
+    }
+    for _ in 0..2 {
+        live.send(json!({"type": "subscribe", "subject": "all"})).await;
+        live.until("subscribed").await;
+        assert_eq!(live.until("summaries").await["summaries"].as_array().unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_one_client_claims_to_know_holds_up_no_other() {
+    let service = Service::on_sqlite().start().await;
+    let mut all = Vec::new();
+    for nth in 0..70 {
+        all.push(facility(&service, &format!("F{nth}"), "UTC").await);
+    }
+    let today = date_in("UTC", 0);
+    let claimed = |id: &Uuid| (id.to_string(), json!(format!("\"{today}.99999999.aaaaaaaa\"")));
+    let known: serde_json::Map<_, _> = all.iter().map(claimed).collect();
+    let (mut liar, _) = Live::connect(&service, &[]).await;
+    liar.send(json!({"type": "subscribe", "facilities": all, "known": known})).await;
+    liar.until("subscribed").await;
+    // They are waited for in vain for some seconds, and more than are waited for at once.
+    let (mut live, _) = Live::connect(&service, &[]).await;
+    live.subscribe(&[all[69]]).await;
+    live.until("summary").await;
+    liar.send(json!({"type": "ping"})).await;
+    while liar.next().await.map(|message| {
+        assert_ne!(message["type"], "summary", "the other one waited as long");
+        message["type"] != "pong"
+    }) == Ok(true)
+    {}
+    for _ in 0..all.len() {
+        liar.until("summary").await;
+    }
 }
