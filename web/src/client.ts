@@ -94,6 +94,14 @@ export class LiveSummaries {
     return new Map(shown.map(([id, { summary }]) => [id, summary]));
   }
 
+  /** Facilities whose figures stay as they were, since a row of them cannot be counted. */
+  get cannotBeCounted(): ReadonlySet<string> {
+    const { items } = this.#store;
+    const still = [...items].filter(([id, shown]) =>
+      shown.cannotBeCounted && follows(this.#wish, id));
+    return new Set(still.map(([id]) => id));
+  }
+
   /** The newest sums, where they are followed. */
   get totals(): Totals | null {
     return this.#wish.totals ? (this.#store.totals?.totals ?? null) : null;
