@@ -176,13 +176,13 @@ export class LiveSummaries {
       openMs: this.#options.openMs ?? 10_000,
       webSocket: webSocket ?? globalThis.WebSocket,
       fetch: asked ?? globalThis.fetch.bind(globalThis),
+      random: random ?? Math.random,
       store: this.#store,
     };
     this.#store.setWish(wish);
     this.#engine = new Engine(around, this.#fromEngine(), wish, {
       transports: transports ?? ALL,
       betterMs: this.#options.betterMs ?? 300_000,
-      random: random ?? Math.random,
     });
   }
 
@@ -201,6 +201,11 @@ export class LiveSummaries {
       polled: (polled) => {
         this.#tabs?.polled(polled);
         this.#poll(polled);
+      },
+      following: (wish) => this.#store.setWish(wish),
+      forget: () => {
+        this.#tabs?.forget();
+        this.#forget();
       },
       phase: (phase) => {
         if (phase.name !== "closed") this.#tabs?.phase(phase);
@@ -221,6 +226,7 @@ export class LiveSummaries {
       wished: (wish) => this.#wished(wish),
       message: (message, covers) => this.#take(message, covers),
       polled: (polled) => this.#poll(polled),
+      forget: () => this.#forget(),
       phase: (phase) => this.#setPhase(phase),
       wake: () => {
         if (!this.#awake()) this.#engine?.wake();
@@ -234,9 +240,14 @@ export class LiveSummaries {
     return new Tabs(this.#wish, { name, clock, store, listener, isVisible, syncMs });
   }
 
+  /** What a connection still follows stays in the store until it follows something else. */
   #wished(wish: Wish): void {
-    this.#store.setWish(wish);
     this.#engine?.follow(wish);
+  }
+
+  #forget(): void {
+    this.#store.forget();
+    this.#changed();
   }
 
   #take(message: FromService, covers: Wish): void {

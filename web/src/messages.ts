@@ -41,6 +41,14 @@ export function union(wishes: Iterable<Wish>): Wish {
   return { facilities, all, totals };
 }
 
+/** Whether both follow the same. */
+export function sameWish(one: Wish, other: Wish): boolean {
+  const { facilities } = other;
+  return one.all === other.all && one.totals === other.totals
+    && one.facilities.size === facilities.size
+    && [...one.facilities].every((id) => facilities.has(id));
+}
+
 /** Whether a facility is followed. */
 export function follows(wish: Wish, facility: string): boolean {
   return wish.all || wish.facilities.has(facility);
