@@ -7,6 +7,7 @@ import { polling } from "./transports/polling.js";
 import {
   type End,
   type Link,
+  type Sink,
   type Surroundings,
   type Transport,
   type TransportName,
@@ -72,7 +73,9 @@ export class Engine {
   #link: Link | null = null;
   #gapMs = 0;
   #isRenewed = false;
+  /** How often the credential was renewed, and how often a link was closed for that. */
   #renewals = 0;
+  #closings = 0;
   #isClosed = false;
   /** Ends the present wait. */
   #wake: ((by: Waking) => void) | null = null;
@@ -123,6 +126,7 @@ export class Engine {
     this.#renewals += 1;
     if (this.#link?.renew()) return;
     if (!isSame) this.#listener.forget();
+    this.#closings += 1;
     if (!this.#link) return;
     this.#isRenewed = true;
     this.#link.close();
@@ -180,15 +184,20 @@ export class Engine {
   }
 
   async #open(transport: Transport): Promise<Link> {
-    const { message, polled } = this.#listener;
-    const sink = { message: message.bind(this.#listener), polled: polled.bind(this.#listener) };
     for (;;) {
       this.#apply();
-      const [wish, renewals] = [this.#applied, this.#renewals];
+      const [wish, renewals, closings] = [this.#applied, this.#renewals, this.#closings];
+      // What was on its way when the credential was renewed does not count.
+      const counts = () => !this.#isClosed && closings === this.#closings;
+      const sink: Sink = {
+        message: (message, covers) => counts() && this.#listener.message(message, covers),
+        polled: (polled) => counts() && this.#listener.polled(polled),
+      };
       const link = await transport.open(this.#around, sink, wish);
       if (this.#isClosed) link.close();
       // Meanwhile the link that is open may have left what this one had asked for.
-      const isCurrent = wish === this.#applied && (renewals === this.#renewals || link.renew());
+      const isCurrent = wish === this.#applied && closings === this.#closings
+        && (renewals === this.#renewals || link.renew());
       if (this.#isClosed || isCurrent) return link;
       link.close();
     }

@@ -9,6 +9,8 @@ export type Summary = Schemas["Summary"];
 export type Totals = Schemas["Totals"];
 /** A page of a day of all facilities. */
 export type Listing = Schemas["Listing"];
+/** Who one is. */
+export type Me = Schemas["Me"];
 /** A message of the service. */
 export type FromService = Schemas["FromService"];
 /** A message of a client. */

@@ -25,8 +25,8 @@ export interface Surroundings {
 
 /** Takes what comes. */
 export interface Sink {
-  message(message: FromService, covers: Wish): void;
-  polled(polled: Polled): void;
+  message(message: FromService, covers: Wish): unknown;
+  polled(polled: Polled): unknown;
 }
 
 /** Why a way has ended. */
