@@ -2,7 +2,7 @@
 const MOST = 50;
 const MINUTE_MS = 60_000;
 
-/** How many messages may be sent: far fewer than the service takes, since it ends who sends more. */
+/** How many messages may be sent: far fewer than the service takes, as it ends who sends more. */
 export class Budget {
   #left = MOST;
   #since: number;

@@ -6,6 +6,14 @@ import { Person } from "../../dist/person.js";
 const open = [];
 afterEach(() => open.splice(0).forEach((person) => person.close()));
 
+async function until(what, condition, ms = 10_000) {
+  const end = performance.now() + ms;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`gave up waiting until ${what}`);
+    await new Promise((fulfil) => setTimeout(fulfil, 5));
+  }
+}
+
 /** A browser with a cookie, and its tabs. */
 function browser() {
   const jar = { id: "user:anna", session: "one", status: 200, asked: 0 };
@@ -19,12 +27,10 @@ function browser() {
   const base = new URL("http://service.example");
   const tab = () => {
     const met = [];
-    const person = new Person({ base, fetch, openMs: 5_000 }, (who, before) => {
-      met.push([who, before]);
-      person.onMet?.();
-    });
+    const options = { base, fetch, openMs: 5_000 };
+    const person = new Person(options, (who, before) => met.push([who, before]));
     open.push(person);
-    return { person, met, next: () => new Promise((fulfil) => (person.onMet = fulfil)) };
+    return { person, met };
   };
   return { jar, tab };
 }
@@ -63,10 +69,9 @@ test("a tab finds out what another tab has found out", async () => {
   const one = tab();
   await one.person.ask();
   Object.assign(jar, { id: "user:ben", session: "two" });
-  const told = one.next();
   const two = tab();
   await two.person.ask();
-  await told;
+  await until("the other one was told", () => one.met.length === 2);
   assert.equal(one.met.at(-1)[0].name, '["user:ben","two"]');
   const { asked } = jar;
   await two.person.ask();

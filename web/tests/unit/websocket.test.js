@@ -189,10 +189,10 @@ test("what cannot be followed for the moment is asked for again, and kept as old
     socket.close(1006);
     Peer.prototype.answer = function lacking({ type, id, facilities }) {
       if (type !== "subscribe") return;
-      const has = (one) => one === A;
-      const refused = facilities.filter((one) => !has(one))
+      const found = facilities.filter((one) => one === A);
+      const refused = facilities.filter((one) => one !== A)
         .map((one) => ({ facility_id: one, reason: "unavailable" }));
-      this.say({ type: "subscribed", id, facilities: facilities.filter(has), subject: null, refused });
+      this.say({ type: "subscribed", id, facilities: found, subject: null, refused });
     };
     try {
       const asked = () => sockets[1]?.sent.filter(({ type }) => type === "subscribe").length;
