@@ -2,17 +2,10 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 import { Person } from "../../dist/person.js";
+import { until } from "../service.js";
 
 const open = [];
 afterEach(() => open.splice(0).forEach((person) => person.close()));
-
-async function until(what, condition, ms = 10_000) {
-  const end = performance.now() + ms;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error(`gave up waiting until ${what}`);
-    await new Promise((fulfil) => setTimeout(fulfil, 5));
-  }
-}
 
 /** A browser with a cookie, and its tabs. */
 function browser() {
