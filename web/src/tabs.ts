@@ -171,6 +171,8 @@ export class Tabs {
   }
 
   #say(word: Word): void {
+    // Who has parted says nothing: until a page that is back has asked who is signed in.
+    if (this.#waiting?.signal.aborted) return;
     this.#channel.postMessage(word);
   }
 
