@@ -11,7 +11,7 @@ import openapiTS, { astToString } from "openapi-typescript";
 const TARGET = new URL("../src/generated.ts", import.meta.url);
 const LIVE = new URL("../../docs/live.asyncapi.json", import.meta.url);
 /** What the client uses; the rest is left out with what only it needs. */
-const ROOTS = ["FromService", "FromClient", "Listing", "Summary", "Problem"];
+const ROOTS = ["FromService", "FromClient", "Listing", "Summary", "Problem", "Me"];
 const HEAD =
   "// Written by `npm run types` from /openapi.json and docs/live.asyncapi.json. Do not edit.\n\n";
 

@@ -2,6 +2,7 @@
 import { ServiceClock } from "./clock.js";
 import { type Listener, type Phase, Engine } from "./engine.js";
 import { type FromService, type Summary, type Totals, type Wish, follows } from "./messages.js";
+import { type Who, Person } from "./person.js";
 import { type Polled, type Stall, Store } from "./store.js";
 import { type TabListener, Tabs, canShare } from "./tabs.js";
 import type { Surroundings, TransportName } from "./transports/transport.js";
@@ -21,8 +22,9 @@ export interface Options {
    */
   readonly token?: () => string | Promise<string>;
   /**
-   * Whether all tabs of this origin share one connection: by default where they share the cookie.
-   * With `token`, a name: tabs with the same name share, so let it be that of the person.
+   * Whether all tabs of this origin share one connection: by default where they share the cookie,
+   * and so the person. With `token`, a name: tabs with the same name share, so let it be that of
+   * the person.
    */
   readonly share?: boolean | string;
   /** The ways that may be tried. */
@@ -63,7 +65,12 @@ export class LiveSummaries {
   readonly #clock = new ServiceClock();
   readonly #store = new Store(this.#clock);
   readonly #listeners = new Set<() => void>();
-  readonly #tabs: Tabs | null;
+  #tabs: Tabs | null = null;
+  /** Whose cookie it is; `null` where none counts. */
+  readonly #person: Person | null = null;
+  readonly #isShared: boolean;
+  /** How often it was somebody else. */
+  #meetings = 0;
   readonly #stop = new AbortController();
   #wish: Wish;
   #engine: Engine | null = null;
@@ -77,13 +84,15 @@ export class LiveSummaries {
     const share = options.share ?? !options.token;
     if (share === true && options.token)
       throw new Error("share: with a token, name the tabs that share, such as by the person");
-    if (share !== false && canShare()) {
-      const name = `${this.#base().origin} ${share === true ? "" : share}`;
-      this.#tabs = this.#join(name);
-    } else {
-      this.#tabs = null;
-      this.#start(this.#wish);
+    this.#isShared = share !== false && canShare();
+    const isBrowser = !!globalThis.document;
+    if (!options.token && (this.#isShared || isBrowser)) {
+      const around = { base: this.#base(), fetch: this.#fetch(), openMs: this.#openMs() };
+      this.#person = new Person(around, (who, before) => this.#met(who, before));
     }
+    if (!this.#isShared) this.#start(this.#wish);
+    else if (!this.#person) this.#tabs = this.#join(["token", share]);
+    void this.#person?.ask();
     this.#watchScreen();
   }
 
@@ -92,6 +101,14 @@ export class LiveSummaries {
     const { items } = this.#store;
     const shown = [...items].filter(([id]) => follows(this.#wish, id));
     return new Map(shown.map(([id, { summary }]) => [id, summary]));
+  }
+
+  /** Facilities whose figures stay as they were, since a row of them cannot be counted. */
+  get cannotBeCounted(): ReadonlySet<string> {
+    const { items } = this.#store;
+    const still = [...items].filter(([id, shown]) =>
+      shown.cannotBeCounted && follows(this.#wish, id));
+    return new Set(still.map(([id]) => id));
   }
 
   /** The newest sums, where they are followed. */
@@ -141,13 +158,18 @@ export class LiveSummaries {
 
   /** The credential is another one: goes on with it, also after a refusal. */
   renew(): void {
-    this.#engine?.renew();
-    this.#tabs?.renew();
+    if (!this.#person) return this.#renew(false);
+    const before = this.#meetings;
+    void this.#person.ask().then((isSame) => {
+      // Who is somebody else has another connection already.
+      if (before === this.#meetings && !this.#stop.signal.aborted) this.#renew(isSame);
+    });
   }
 
   /** Follows nothing any more. */
   close(): void {
     this.#stop.abort();
+    this.#person?.close();
     this.#tabs?.part();
     this.#end();
     this.#phase = { name: "closed" };
@@ -158,23 +180,56 @@ export class LiveSummaries {
     return new URL(this.#options.base ?? globalThis.location.href);
   }
 
+  #fetch(): typeof fetch {
+    return this.#options.fetch ?? globalThis.fetch.bind(globalThis);
+  }
+
+  #openMs(): number {
+    return this.#options.openMs ?? 10_000;
+  }
+
+  #renew(isSame: boolean): void {
+    this.#engine?.renew(isSame);
+    this.#tabs?.renew();
+  }
+
+  /** It is somebody else; `before`: than so far. Nothing goes from one to the other. */
+  #met(who: Who, before: Who | null): void {
+    this.#meetings += 1;
+    const isKnown = who.kind === "known";
+    if (before || (isKnown && this.#isShared)) {
+      this.#tabs?.part();
+      this.#tabs = null;
+      this.#end();
+      this.#setPhase({ name: "connecting" });
+      this.#forget();
+    }
+    if (isKnown && this.#isShared) {
+      const { share = true } = this.#options;
+      this.#tabs = this.#join(["cookie", share, who.name]);
+    } else if (!this.#engine) {
+      // Nobody: the service says so. Not known: this tab shows what its own connection brings.
+      this.#start(this.#wish);
+    }
+  }
+
   #start(wish: Wish): void {
-    const { token, fetch: asked, webSocket, transports, random } = this.#options;
+    const { token, webSocket, transports, random } = this.#options;
     const around: Surroundings = {
       base: this.#base(),
       clock: this.#clock,
       token: token ?? null,
       pollMs: this.#options.pollMs ?? 15_000,
-      openMs: this.#options.openMs ?? 10_000,
+      openMs: this.#openMs(),
       webSocket: webSocket ?? globalThis.WebSocket,
-      fetch: asked ?? globalThis.fetch.bind(globalThis),
+      fetch: this.#fetch(),
+      random: random ?? Math.random,
       store: this.#store,
     };
     this.#store.setWish(wish);
     this.#engine = new Engine(around, this.#fromEngine(), wish, {
       transports: transports ?? ALL,
       betterMs: this.#options.betterMs ?? 300_000,
-      random: random ?? Math.random,
     });
   }
 
@@ -194,6 +249,11 @@ export class LiveSummaries {
         this.#tabs?.polled(polled);
         this.#poll(polled);
       },
+      following: (wish) => this.#store.setWish(wish),
+      forget: () => {
+        this.#tabs?.forget();
+        this.#forget();
+      },
       phase: (phase) => {
         if (phase.name !== "closed") this.#tabs?.phase(phase);
         this.#setPhase(phase);
@@ -201,7 +261,10 @@ export class LiveSummaries {
     };
   }
 
-  #join(name: string): Tabs {
+  /** Joins the tabs that share by this. */
+  #join(by: unknown[]): Tabs {
+    const name = JSON.stringify([this.#base().origin, ...by]);
+    this.#store.setWish(this.#wish);
     const isVisible = () => globalThis.document?.visibilityState !== "hidden";
     const listener: TabListener = {
       hold: () => this.#start(this.#wish),
@@ -213,12 +276,13 @@ export class LiveSummaries {
       wished: (wish) => this.#wished(wish),
       message: (message, covers) => this.#take(message, covers),
       polled: (polled) => this.#poll(polled),
+      forget: () => this.#forget(),
       phase: (phase) => this.#setPhase(phase),
       wake: () => {
         if (!this.#awake()) this.#engine?.wake();
       },
       look: () => void this.#awake(),
-      renew: () => this.#engine?.renew(),
+      renew: () => this.renew(),
       changed: () => this.#changed(),
     };
     const syncMs = this.#options.syncMs ?? 10_000;
@@ -226,9 +290,14 @@ export class LiveSummaries {
     return new Tabs(this.#wish, { name, clock, store, listener, isVisible, syncMs });
   }
 
+  /** What a connection still follows stays in the store until it follows something else. */
   #wished(wish: Wish): void {
-    this.#store.setWish(wish);
     this.#engine?.follow(wish);
+  }
+
+  #forget(): void {
+    this.#store.forget();
+    this.#changed();
   }
 
   #take(message: FromService, covers: Wish): void {
@@ -243,6 +312,7 @@ export class LiveSummaries {
 
   #setPhase(phase: Phase): void {
     this.#phase = phase;
+    if (phase.name === "open" && this.#person?.isDoubted) void this.#person.ask();
     this.#changed();
   }
 
@@ -269,12 +339,20 @@ export class LiveSummaries {
     this.#changed();
   }
 
+  async #comeBack(): Promise<void> {
+    const tabs = this.#tabs;
+    await this.#person?.ask();
+    if (tabs === this.#tabs && !this.#stop.signal.aborted) tabs?.join();
+  }
+
   /** A network that is back, and a screen that is shown again, wait for no back-off. */
   #watchScreen(): void {
     if (!globalThis.document || !globalThis.window) return;
     const { signal } = this.#stop;
     const wake = () => {
       if (document.visibilityState === "hidden") return;
+      // Somebody may have signed in, or out, in another tab.
+      void this.#person?.ask();
       if (!this.#awake()) this.#wake();
     };
     window.addEventListener("online", wake, { signal });
@@ -282,7 +360,7 @@ export class LiveSummaries {
     // A page that the browser keeps for "back" must not be the holder.
     window.addEventListener("pagehide", () => this.#tabs?.part(), { signal });
     const back = ({ persisted }: PageTransitionEvent) => {
-      if (persisted) this.#tabs?.join();
+      if (persisted) void this.#comeBack();
     };
     window.addEventListener("pageshow", back, { signal });
   }

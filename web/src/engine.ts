@@ -1,12 +1,13 @@
 // Keeps a way to the service open: the best one that is open here, and again after each end.
 import { BackOff, FIRST_MS } from "./back-off.js";
-import type { FromService, Wish } from "./messages.js";
+import { type FromService, type Wish, sameWish } from "./messages.js";
 import type { Polled } from "./store.js";
 import { sse } from "./transports/events.js";
 import { polling } from "./transports/polling.js";
 import {
   type End,
   type Link,
+  type Sink,
   type Surroundings,
   type Transport,
   type TransportName,
@@ -16,6 +17,8 @@ import { websocket } from "./transports/websocket.js";
 
 /** From the best on. */
 const TRANSPORTS: readonly Transport[] = [websocket, sse, polling];
+/** What changes within this time goes together. */
+const GATHER_MS = 50;
 /** A connection that has lasted so long is no failure. */
 const LASTED_MS = 10_000;
 
@@ -42,6 +45,10 @@ export type Phase =
 export interface Listener {
   message(message: FromService, covers: Wish): void;
   polled(polled: Polled): void;
+  /** This is followed from now on; what is not may be dropped. */
+  following(wish: Wish): void;
+  /** What was shown was got with a credential that may be somebody else's. */
+  forget(): void;
   phase(phase: Phase): void;
 }
 
@@ -49,7 +56,6 @@ export interface EngineOptions {
   readonly transports: readonly TransportName[];
   /** How long it stays with a way that is not the best before it tries a better one. */
   readonly betterMs: number;
-  readonly random: () => number;
 }
 
 export class Engine {
@@ -59,24 +65,52 @@ export class Engine {
   readonly #betterMs: number;
   readonly #backOff: BackOff;
   readonly #random: () => number;
+  /** What is to be followed, and what is followed. */
   #wish: Wish;
+  #applied: Wish;
+  #appliedAt = -Infinity;
+  #gathering: ReturnType<typeof setTimeout> | undefined;
   #link: Link | null = null;
+  #gapMs = 0;
+  #isRenewed = false;
+  /** How often the credential was renewed, and how often a link was closed for that. */
+  #renewals = 0;
+  #closings = 0;
   #isClosed = false;
   /** Ends the present wait. */
   #wake: ((by: Waking) => void) | null = null;
   #attemptAt = -Infinity;
 
   constructor(around: Surroundings, listener: Listener, wish: Wish, options: EngineOptions) {
-    [this.#around, this.#listener, this.#wish] = [around, listener, wish];
+    [this.#around, this.#listener] = [around, listener];
+    this.#wish = this.#applied = wish;
     this.#transports = TRANSPORTS.filter(({ name }) => options.transports.includes(name));
-    [this.#betterMs, this.#random] = [options.betterMs, options.random];
-    this.#backOff = new BackOff(options.random);
+    [this.#betterMs, this.#random] = [options.betterMs, around.random];
+    this.#backOff = new BackOff(around.random);
     void this.#run();
   }
 
+  /** Follows this from now on. What changes within a moment goes together. */
   follow(wish: Wish): void {
     this.#wish = wish;
-    this.#link?.follow(wish);
+    if (!this.#link || this.#gathering !== undefined) return;
+    const since = this.#around.clock.now() - this.#appliedAt;
+    const ms = Math.max(GATHER_MS, this.#gapMs - since);
+    this.#gathering = setTimeout(() => this.#apply(), ms);
+  }
+
+  /**
+   * What is left is dropped only here, when the link is told: what comes back before that is
+   * still there, as the service will not send it again.
+   */
+  #apply(): void {
+    clearTimeout(this.#gathering);
+    this.#gathering = undefined;
+    if (this.#isClosed || sameWish(this.#wish, this.#applied)) return;
+    this.#applied = this.#wish;
+    this.#appliedAt = this.#around.clock.now();
+    this.#listener.following(this.#applied);
+    this.#link?.follow(this.#applied);
   }
 
   /** The network or the screen is back: connects at once, or finds out whether it still is. */
@@ -86,14 +120,21 @@ export class Engine {
     this.#link?.check();
   }
 
-  /** The credential was renewed. */
-  renew(): void {
+  /** The credential was renewed. `isSame`: it is known to be of the same person. */
+  renew(isSame = false): void {
     this.#wake?.("credential");
-    if (this.#link && !this.#link.renew()) this.#link.close();
+    this.#renewals += 1;
+    if (this.#link?.renew()) return;
+    if (!isSame) this.#listener.forget();
+    this.#closings += 1;
+    if (!this.#link) return;
+    this.#isRenewed = true;
+    this.#link.close();
   }
 
   close(): void {
     this.#isClosed = true;
+    clearTimeout(this.#gathering);
     this.#listener.phase({ name: "closed" });
     this.#link?.close();
     this.#wake?.("credential");
@@ -105,7 +146,12 @@ export class Engine {
       this.#attemptAt = this.#around.clock.now();
       const end = await this.#round();
       if (this.#isClosed) return;
+      const isRenewed = this.#isRenewed;
+      this.#isRenewed = false;
+      if (isRenewed) continue;
       if (end.kind === "refused") {
+        // Nobody is signed in, or somebody who may not see it.
+        this.#listener.forget();
         this.#phase({ name: "refused", reason: end.reason });
         await this.#wait(null, ["credential"]);
         continue;
@@ -138,19 +184,30 @@ export class Engine {
   }
 
   async #open(transport: Transport): Promise<Link> {
-    const wish = this.#wish;
-    const { message, polled } = this.#listener;
-    const sink = { message: message.bind(this.#listener), polled: polled.bind(this.#listener) };
-    const link = await transport.open(this.#around, sink, wish);
-    if (this.#isClosed) link.close();
-    else if (wish !== this.#wish) link.follow(this.#wish);
-    return link;
+    for (;;) {
+      this.#apply();
+      const [wish, renewals, closings] = [this.#applied, this.#renewals, this.#closings];
+      // What was on its way when the credential was renewed does not count.
+      const counts = () => !this.#isClosed && closings === this.#closings;
+      const sink: Sink = {
+        message: (message, covers) => counts() && this.#listener.message(message, covers),
+        polled: (polled) => counts() && this.#listener.polled(polled),
+      };
+      const link = await transport.open(this.#around, sink, wish);
+      if (this.#isClosed) link.close();
+      // Meanwhile the link that is open may have left what this one had asked for.
+      const isCurrent = wish === this.#applied && closings === this.#closings
+        && (renewals === this.#renewals || link.renew());
+      if (this.#isClosed || isCurrent) return link;
+      link.close();
+    }
   }
 
   async #stay(link: Link, rank: number): Promise<End> {
     const { clock } = this.#around;
     for (;;) {
-      this.#link = link;
+      [this.#link, this.#gapMs] = [link, this.#transports[rank]!.gapMs];
+      this.#apply();
       const since = clock.now();
       this.#phase({ name: "open", transport: this.#transports[rank]!.name });
       const end = rank === 0 ? await link.ended : await this.#endedOrBetter(link, rank);

@@ -251,6 +251,19 @@ export interface components {
             /** @description The sums over all facilities that the filters leave, not only over this page. */
             totals: components["schemas"]["Totals"];
         };
+        /** @description Who sent the request. */
+        Me: {
+            /** @description The facilities that it may see; null: all. */
+            facilities?: string[] | null;
+            /** @description As the audit log names it; null where there is no sign-in. */
+            id?: string | null;
+            /** @description A name for people. */
+            name?: string | null;
+            /** @description What it may do; without sign-in everybody is `admin`. */
+            role: string;
+            /** @description The session by which the request was signed in; null: by a key or a token, or not. */
+            session?: string | null;
+        };
         /** @description Asks for a `pong`. */
         Ping: {
             /** @constant */

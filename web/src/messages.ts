@@ -9,6 +9,8 @@ export type Summary = Schemas["Summary"];
 export type Totals = Schemas["Totals"];
 /** A page of a day of all facilities. */
 export type Listing = Schemas["Listing"];
+/** Who one is. */
+export type Me = Schemas["Me"];
 /** A message of the service. */
 export type FromService = Schemas["FromService"];
 /** A message of a client. */
@@ -39,6 +41,14 @@ export function union(wishes: Iterable<Wish>): Wish {
     totals ||= wish.totals;
   }
   return { facilities, all, totals };
+}
+
+/** Whether both follow the same. */
+export function sameWish(one: Wish, other: Wish): boolean {
+  const { facilities } = other;
+  return one.all === other.all && one.totals === other.totals
+    && one.facilities.size === facilities.size
+    && [...one.facilities].every((id) => facilities.has(id));
 }
 
 /** Whether a facility is followed. */

@@ -24,6 +24,8 @@ export interface Shown {
   readonly epoch: string | null;
   /** Whether they came since all were asked for last. */
   isConfirmed: boolean;
+  /** They stay as they were then, as a row of them cannot be counted. */
+  readonly cannotBeCounted: boolean;
 }
 
 /**
@@ -119,7 +121,7 @@ export class Store {
         }
         break;
       case "heartbeat":
-        this.#prove(instant(message.exact_as_of), covers);
+        this.#prove(message, covers);
         break;
       case "stalled":
         this.stalled = { since: message.since, reason: message.reason };
@@ -128,6 +130,7 @@ export class Store {
         this.stalled = null;
         break;
       case "error":
+        if (message.code === "other_principal") this.forget();
         if (message.code === "unknown_facility" && message.facility_id)
           this.#drop(message.facility_id, "unknown");
         for (const id of message.facilities ?? []) this.#drop(id, message.code);
@@ -157,7 +160,10 @@ export class Store {
       const isSame = held?.etag === etag && held?.summary.version === summary.version;
       const asOf = isSame ? (held?.asOf ?? null) : null;
       const polledAt = known(at);
-      this.items.set(id, { summary, etag, asOf, polledAt, epoch, isConfirmed: true });
+      const cannotBeCounted = "cannot_be_counted" in summary && !!summary.cannot_be_counted;
+      this.items.set(id, {
+        summary, etag, asOf, polledAt, epoch, cannotBeCounted, isConfirmed: true,
+      });
     }
     for (const { facility, at } of polled.same) {
       const held = this.items.get(facility);
@@ -187,6 +193,13 @@ export class Store {
       if (this.wish.facilities.has(id)) this.refused.set(id, reason);
   }
 
+  /** Somebody else is signed in here, or nobody: what was shown is not theirs to see. */
+  forget(): void {
+    this.items.clear();
+    this.refused.clear();
+    [this.totals, this.epoch, this.stalled, this.#allAsOf] = [null, null, null, null];
+  }
+
   /** This machine has slept: what was counted by its time does not count. */
   forgetPolled(): void {
     for (const shown of this.items.values()) shown.polledAt = null;
@@ -202,7 +215,9 @@ export class Store {
   /** How old anything is that `wish` follows, at most; `null` where that is not known. */
   age(wish: Wish = this.wish): number | null {
     const ages: (number | null)[] = [];
-    for (const id of wish.facilities) if (!this.refused.has(id)) ages.push(this.ageOf(id));
+    // What is refused for the moment may still be shown.
+    for (const id of wish.facilities)
+      if (this.items.has(id) || !this.refused.has(id)) ages.push(this.ageOf(id));
     if (wish.totals) ages.push(this.totals ? this.#age(this.totals) : null);
     if (wish.all) {
       if (this.items.size === 0) ages.push(this.#age({ asOf: this.#allAsOf, polledAt: null }));
@@ -221,7 +236,7 @@ export class Store {
     this.epoch = epoch;
   }
 
-  #show({ summary, etag, as_of }: Item): void {
+  #show({ summary, etag, as_of, cannot_be_counted }: Item): void {
     const id = summary.facility_id;
     if (!follows(this.wish, id)) return;
     this.refused.delete(id);
@@ -240,12 +255,14 @@ export class Store {
       polledAt: null,
       epoch: this.epoch,
       isConfirmed: true,
+      cannotBeCounted: cannot_be_counted ?? false,
     });
   }
 
-  /** The connection has everything of what it follows up to then. */
-  #prove(exact: number | null, covers: Wish): void {
-    if (exact === null) return;
+  /** The connection has everything of what it follows up to then, as far as that can be counted. */
+  #prove(beat: FromService & { type: "heartbeat" }, covers: Wish): void {
+    const exact = instant(beat.exact_as_of);
+    if (exact === null || this.#isAhead(beat.cannot_be_counted?.facilities ?? 0, covers)) return;
     if (covers.all) {
       this.#allAsOf = exact;
       // Who follows all is sent all. What did not come is there no more.
@@ -255,9 +272,19 @@ export class Store {
         if (!this.items.has(id) && !this.refused.has(id)) this.refused.set(id, "unknown");
     }
     for (const [id, shown] of this.items)
-      if (follows(covers, id)) shown.asOf = Math.max(shown.asOf ?? exact, exact);
+      if (follows(covers, id) && !shown.cannotBeCounted)
+        shown.asOf = Math.max(shown.asOf ?? exact, exact);
     if (covers.totals && this.totals)
       this.totals.asOf = Math.max(this.totals.asOf ?? exact, exact);
+  }
+
+  /** Whether facilities cannot be counted of which nothing here says so: then any may be one. */
+  #isAhead(uncounted: number, covers: Wish): boolean {
+    if (covers.all && !this.wish.all) return false; // it may be one that only another tab shows
+    const items = [...this.items].filter(([id]) => follows(covers, id));
+    const said = items.filter(([, shown]) => shown.cannotBeCounted).length;
+    const missing = [...covers.facilities].filter((id) => !this.items.has(id)).length;
+    return uncounted > said + missing;
   }
 
   #drop(facility: string, reason: string): void {

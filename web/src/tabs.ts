@@ -23,6 +23,8 @@ type Word =
   | { do: "bye"; tab: string }
   | { do: "wake" }
   | { do: "renew" }
+  /** What was shown may be somebody else's. */
+  | { do: "forget" }
   | { do: "snapshot"; tab: string; snapshot: Snapshot }
   | { do: "message"; message: FromService; covers: Wish }
   | { do: "polled"; polled: Polled }
@@ -41,6 +43,7 @@ export interface TabListener {
   wished(wish: Wish): void;
   message(message: FromService, covers: Wish): void;
   polled(polled: Polled): void;
+  forget(): void;
   phase(phase: Phase): void;
   wake(): void;
   /** Finds out whether this machine has slept. */
@@ -144,6 +147,10 @@ export class Tabs {
     this.#say({ do: "polled", polled });
   }
 
+  forget(): void {
+    this.#say({ do: "forget" });
+  }
+
   phase(phase: Phase): void {
     this.#phase = phase;
     this.#say({ do: "phase", phase });
@@ -164,6 +171,8 @@ export class Tabs {
   }
 
   #say(word: Word): void {
+    // Who has parted says nothing: until a page that is back has asked who is signed in.
+    if (this.#waiting?.signal.aborted) return;
     this.#channel.postMessage(word);
   }
 
@@ -298,6 +307,8 @@ export class Tabs {
         // The holder has set its clock: ask for it.
         if (word.message.type === "hello") this.#sync();
         return;
+      case "forget":
+        return this.#listener.forget();
       case "polled":
         return this.#listener.polled(this.#inOurTime(word.polled));
       case "phase":

@@ -119,6 +119,17 @@ export class Service {
     return (await this.#send("POST", "/v1/api-keys", wish)).key;
   }
 
+  /** A person who may see these facilities; signs in by this name and password. */
+  user(name, facilities) {
+    const password = `a long password of ${name}`;
+    const words = ["user", "add", name, "--role", "viewer"];
+    const seen = facilities.flatMap((id) => ["--facility", id]);
+    const options = this.#options({ FACILITY_SUMMARY__AUTH__SIGN_IN: "on" });
+    const stdio = "pipe";
+    execFileSync(BINARY, [...words, ...seen], { ...options, stdio, input: `${password}\n` });
+    return { name, password };
+  }
+
   async revoke(key) {
     await this.#send("DELETE", `/v1/api-keys/${key.split("_")[1]}`);
   }

@@ -6,6 +6,7 @@ import {
   type Sink,
   type Surroundings,
   type Transport,
+  Again,
   Ending,
   NotOpen,
   Watchdog,
@@ -23,6 +24,7 @@ const places = new WeakMap<object, Places>();
 
 export const sse: Transport = {
   name: "sse",
+  gapMs: 1_000, // each change is another request
   async open(surroundings, sink, wish) {
     const events = new EventStreams(surroundings, sink);
     events.follow(wish);
@@ -53,10 +55,14 @@ class EventStreams implements Link {
   readonly #ending = new Ending();
   #streams: EventStream[] = [];
   #places: Places;
+  /** Which streams lack something for the moment. */
+  readonly #lacking = new Set<EventStream>();
+  readonly #again: Again;
   opened!: Promise<unknown>;
 
   constructor(around: Surroundings, sink: Sink) {
     [this.#around, this.#sink] = [around, sink];
+    this.#again = new Again(around.random, () => this.#anew());
     this.#places = places.get(around.store) ?? new Map<string, string>();
     places.set(around.store, this.#places);
   }
@@ -67,14 +73,41 @@ class EventStreams implements Link {
 
   follow(wish: Wish): void {
     const before = this.#streams;
-    const isFirst = before.length === 0;
     const left = new Map(before.map((stream) => [stream.query, stream]));
     this.#streams = queries(wish).map(({ query, covers }) => {
       const same = left.get(query);
       left.delete(query);
-      return same ?? new EventStream(this.#around, this.#sink, query, covers, this.#places);
+      return same ?? this.#stream(query, covers);
     });
     left.forEach((stream) => stream.close());
+    this.#watch(before);
+  }
+
+  #stream(query: string, covers: Wish): EventStream {
+    const stream: EventStream = new EventStream(
+      this.#around, this.#sink, query, covers, this.#places, (isWhole) => {
+        if (isWhole) this.#lacking.delete(stream);
+        else this.#lacking.add(stream);
+        const lacking = this.#streams.some((one) => this.#lacking.has(one));
+        if (!isWhole) this.#again.later();
+        else if (!lacking) this.#again.reset();
+      });
+    return stream;
+  }
+
+  /** Opens those anew that lack something: a stream asks for what it follows only once. */
+  #anew(): void {
+    if (this.#ending.isOver) return;
+    const before = this.#streams.filter((stream) => !this.#lacking.has(stream));
+    const lacking = this.#streams.filter((stream) => this.#lacking.has(stream));
+    this.#lacking.clear();
+    this.#streams = this.#streams.map((stream) =>
+      lacking.includes(stream) ? this.#stream(stream.query, stream.wished) : stream);
+    lacking.forEach((stream) => stream.close());
+    this.#watch(before, false);
+  }
+
+  #watch(before: EventStream[], isFirst = before.length === 0): void {
     for (const stream of this.#streams) {
       if (before.includes(stream)) continue;
       void stream.ended.then((end) => {
@@ -102,6 +135,7 @@ class EventStreams implements Link {
 
   close(): void {
     const streams = this.#streams;
+    this.#again.stop();
     this.#streams = [];
     streams.forEach((stream) => stream.close());
     this.#ending.end({ kind: "lost", reason: "closed" });
@@ -110,24 +144,35 @@ class EventStreams implements Link {
 
 class EventStream {
   readonly query: string;
+  /** What it is to follow. */
+  readonly wished: Wish;
   readonly opened: Promise<void>;
   readonly #around: Surroundings;
   readonly #sink: Sink;
-  readonly #covers: Wish;
+  /** What it follows. */
+  #covers: Wish = NOTHING;
   readonly #places: Places;
+  readonly #subscribed: (isWhole: boolean) => void;
   readonly #ending = new Ending();
   readonly #abort = new AbortController();
   #watchdog: Watchdog;
   #heartbeatMs = 15_000;
   #heardAt: number;
   #isGreeted = false;
-  #isSubscribed = false;
   #greeted!: () => void;
   #failed!: (error: NotOpen) => void;
 
-  constructor(around: Surroundings, sink: Sink, query: string, covers: Wish, places: Places) {
+  /** `subscribed` is told whether there is nothing that it could not follow for the moment. */
+  constructor(
+    around: Surroundings,
+    sink: Sink,
+    query: string,
+    wished: Wish,
+    places: Places,
+    subscribed: (isWhole: boolean) => void,
+  ) {
     [this.#around, this.#sink, this.query] = [around, sink, query];
-    [this.#covers, this.#places] = [covers, places];
+    [this.wished, this.#places, this.#subscribed] = [wished, places, subscribed];
     this.#heardAt = around.clock.now();
     this.opened = new Promise((fulfil, reject) => {
       [this.#greeted, this.#failed] = [fulfil, reject];
@@ -188,7 +233,7 @@ class EventStream {
   #lastId(): string | undefined {
     const { items, refused } = this.#around.store;
     const isHeld = (id: string) => items.has(id) || refused.has(id);
-    return [...this.#covers.facilities].every(isHeld) ? this.#places.get(this.query) : undefined;
+    return [...this.wished.facilities].every(isHeld) ? this.#places.get(this.query) : undefined;
   }
 
   #take({ data, id }: ServerEvent, asked: number): void {
@@ -198,7 +243,7 @@ class EventStream {
       const message = JSON.parse(data) as FromService;
       this.#message(message, asked);
     }
-    if (id !== null && this.#isSubscribed) this.#places.set(this.query, id);
+    if (id !== null && this.#covers !== NOTHING) this.#places.set(this.query, id);
   }
 
   #message(message: FromService, asked: number): void {
@@ -212,9 +257,12 @@ class EventStream {
         this.#isGreeted = true;
         this.#greeted();
         break;
-      case "subscribed":
-        this.#isSubscribed = true;
+      case "subscribed": {
+        const facilities = new Set(message.facilities);
+        this.#covers = message.subject ? this.wished : { ...this.wished, facilities };
+        this.#subscribed(!message.refused.some(({ reason }) => reason === "unavailable"));
         break;
+      }
       case "draining":
       case "full":
       case "unavailable":
@@ -227,7 +275,7 @@ class EventStream {
         if (message.retry_ms !== undefined) return this.#refused(message.detail);
     }
     if (now !== null && message.type !== "hello") clock.heard(now);
-    this.#sink.message(message, this.#isSubscribed ? this.#covers : NOTHING);
+    this.#sink.message(message, this.#covers);
   }
 
   #told(retryMs: number, reason: string): void {

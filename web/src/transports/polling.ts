@@ -19,6 +19,7 @@ const PAGE = 500;
 
 export const polling: Transport = {
   name: "polling",
+  gapMs: 1_000, // each change is a round of requests
   async open(surroundings, sink, wish) {
     const polls = new Polls(surroundings, sink, wish);
     await polls.round();
@@ -73,8 +74,9 @@ class Polls implements Link {
     void this.round();
   }
 
+  /** Each request asks for the credential; but what is shown may be of somebody else's. */
   renew(): boolean {
-    return true; // each request asks for it
+    return false;
   }
 
   close(): void {

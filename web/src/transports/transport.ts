@@ -1,4 +1,5 @@
 // What the ways to the service have in common.
+import { BackOff } from "../back-off.js";
 import type { ServiceClock } from "../clock.js";
 import type { FromService, Wish } from "../messages.js";
 import type { Polled, Store } from "../store.js";
@@ -17,14 +18,15 @@ export interface Surroundings {
   readonly openMs: number;
   readonly webSocket: typeof WebSocket | undefined;
   readonly fetch: typeof fetch;
+  readonly random: () => number;
   /** What is shown; a way reads what is known there. */
   readonly store: Store;
 }
 
 /** Takes what comes. */
 export interface Sink {
-  message(message: FromService, covers: Wish): void;
-  polled(polled: Polled): void;
+  message(message: FromService, covers: Wish): unknown;
+  polled(polled: Polled): unknown;
 }
 
 /** Why a way has ended. */
@@ -43,7 +45,10 @@ export interface Link {
   follow(wish: Wish): void;
   /** Finds out soon whether it still works. */
   check(): void;
-  /** Renews the credential. Returns whether that works without another connection. */
+  /**
+   * Renews the credential. Returns whether that works without another connection; the service says
+   * then where it is somebody else's.
+   */
   renew(): boolean;
   close(): void;
 }
@@ -54,6 +59,8 @@ export class NotOpen extends Error {}
 /** A way to the service. */
 export interface Transport {
   readonly name: TransportName;
+  /** The time between two changes of what is followed, at least. */
+  readonly gapMs: number;
   /** Opens it. Fails with `NotOpen` where another way may do. */
   open(surroundings: Surroundings, sink: Sink, wish: Wish): Promise<Link>;
 }
@@ -98,6 +105,35 @@ export class Watchdog {
   within(ms: number): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(this.#due, ms);
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+/** The first time until what could not be followed for the moment is asked for again. */
+const AGAIN_MS = 1_000;
+
+/** Asks again, with a back-off, for what could not be followed for the moment. */
+export class Again {
+  readonly #backOff: BackOff;
+  readonly #ask: () => void;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(random: () => number, ask: () => void) {
+    [this.#backOff, this.#ask] = [new BackOff(random), ask];
+  }
+
+  later(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(this.#ask, AGAIN_MS + this.#backOff.next());
+  }
+
+  /** It could be followed. */
+  reset(): void {
+    this.#backOff.reset();
+    this.stop();
   }
 
   stop(): void {

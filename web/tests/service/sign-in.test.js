@@ -47,6 +47,28 @@ for (const transport of ["websocket", "sse", "polling"]) {
   });
 }
 
+for (const transport of ["websocket", "sse", "polling"]) {
+  test(`the key of somebody else shows over ${transport} what that one may see`, async () => {
+    let key = await service.key([facility, hidden]);
+    const live = connect({
+      base: service.base, webSocket: WebSocket, transports: [transport], pollMs: 60_000,
+      facilities: [facility, hidden], token: () => key,
+    });
+    try {
+      await until("it shows both", () => live.summaries.size === 2);
+      key = await service.key([facility]);
+      live.renew();
+      await until("the other one is refused", () =>
+        live.status.refused.get(hidden) === "forbidden");
+      assert.equal(live.summaries.has(hidden), false);
+      await until("its own is shown", () => live.summaries.has(facility));
+      assert.equal(live.status.phase.name, "open");
+    } finally {
+      live.close();
+    }
+  });
+}
+
 test("without a credential it is refused, and told so", async () => {
   const facilities = [facility];
   const live = connect({ base: service.base, webSocket: WebSocket, facilities });

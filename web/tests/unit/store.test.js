@@ -140,6 +140,57 @@ test("what was refused is said, and has no age", () => {
   assert.deepEqual([store.items.size, store.refused.get(A), store.age()], [0, "forbidden", null]);
 });
 
+test("a heartbeat makes no figure younger that cannot be counted, until it can be again", () => {
+  const { time, store, take, send, beat } = follow(wish([A, B]));
+  send(A, 1, 5, 0);
+  send(B, 1, 7, 0);
+  const beatWithout = (seconds, facilities) => take({
+    type: "heartbeat", exact_as_of: at(seconds), now: at(seconds),
+    cannot_be_counted: { facilities, see: "" },
+  });
+  time.ms = 3_000;
+  beatWithout(3, 1);
+  assert.deepEqual([store.ageOf(A), store.ageOf(B)], [3_000, 3_000], "it may be either one");
+  const of = summary(A, 1, 5);
+  take({ type: "summary", summary: of, etag: '"1"', as_of: at(0), cannot_be_counted: true });
+  time.ms = 4_000;
+  beatWithout(4, 1);
+  assert.deepEqual([store.ageOf(A), store.ageOf(B), store.age()], [4_000, 0, 4_000]);
+  assert.equal(store.items.get(A).cannotBeCounted, true);
+  send(A, 1, 5, 4);
+  time.ms = 5_000;
+  beat(5);
+  assert.deepEqual([store.ageOf(A), store.items.get(A).cannotBeCounted], [0, false]);
+});
+
+test("what cannot be counted and is shown nowhere here holds no other age up", () => {
+  const { time, store, take, send } = follow(wish([A]));
+  send(A, 1, 5, 0);
+  time.ms = 2_000;
+  const beat = { exact_as_of: at(2), now: at(2), cannot_be_counted: { facilities: 1, see: "" } };
+  take({ type: "heartbeat", ...beat }, wish([A, B]));
+  assert.equal(store.ageOf(A), 0);
+});
+
+test("what is refused for the moment stays shown, and counts as old as it is", () => {
+  const { time, store, take, send, beat } = follow(wish([A, B]));
+  send(A, 1, 5, 0);
+  send(B, 1, 7, 0);
+  const refused = [{ facility_id: B, reason: "unavailable" }];
+  take({ type: "subscribed", id: null, facilities: [A], subject: null, refused });
+  time.ms = 9_000;
+  beat(9, wish([A]));
+  assert.deepEqual([store.ageOf(A), store.ageOf(B), store.age()], [0, 9_000, 9_000]);
+});
+
+test("with a credential of somebody else nothing of before is shown", () => {
+  const { store, take, send } = follow(wish([A], { totals: true }));
+  send(A, 1, 5, 0);
+  take({ type: "totals", totals: { facilities: 1 }, as_of: at(0) });
+  take({ type: "error", code: "other_principal", detail: "" });
+  assert.deepEqual([store.items.size, store.totals, store.known([A])], [0, null, {}]);
+});
+
 test("a message of what is not followed any more shows nothing", () => {
   const { store, send } = follow(wish([A, B]));
   send(A, 1, 5, 0);
