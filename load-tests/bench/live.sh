@@ -58,7 +58,8 @@ measure_live() {
 
 live_service() { # FACILITIES
     rm -f "$folder"/live.db*
-    start_service "sqlite://$folder/live.db" FACILITY_SUMMARY__LIVE__CLIENTS_PER_ADDRESS=0
+    # How fast clients can connect is measured, too: so nothing bounds that.
+    start_service "sqlite://$folder/live.db" FACILITY_SUMMARY__LIVE__CLIENTS_PER_ADDRESS=0 FACILITY_SUMMARY__LIVE__CONNECTS_PER_SECOND=0
     "$load" stock address="$address" facilities="$1" lots=2 >/dev/null
 }
 live_round() { # NAME [name=value]...: sets $line
@@ -88,12 +89,12 @@ live_beside_idle() {
     local round rounds=5 length=4 alone_address alone_pid idle ratio
     if [ -n "$quick" ]; then rounds=2 length=1; fi
     live_service 1000
-    cp "$folder/live.db" "$folder/alone.db"
-    rm -f "$folder/ids"
+    rm -f "$folder/ids" "$folder"/alone.db*
     paths 1000 1 >"$folder/live.paths"
     local address_with=$address pid_with=$service_pid
     start_service "sqlite://$folder/alone.db"
     alone_address=$address alone_pid=$service_pid
+    "$load" stock address="$alone_address" facilities=1000 lots=2 >/dev/null # the same facilities
     start "$folder/idle.out" "$load" live address="$address_with" pid="$pid_with" clients="$clients" facilities=1000 rate=0 seconds=3600
     idle=$started
     until_it "$folder/idle.out" grep -q ready "$folder/idle.out"

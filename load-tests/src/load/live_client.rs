@@ -21,6 +21,8 @@ pub struct Client {
     transport: Transport,
     /// As it came, from the first byte of a frame or chunk on.
     received: Vec<u8>,
+    /// Events come in chunks, and not up to the end of the connection.
+    is_chunked: bool,
     /// The events of chunks.
     text: Vec<u8>,
 }
@@ -57,8 +59,9 @@ impl Client {
                 return Err("closed".into());
             }
         };
-        received.drain(..end + 4);
-        let mut client = Client { stream, transport, received, text: Vec::new() };
+        let head = received.drain(..end + 4).collect::<Vec<u8>>().to_ascii_lowercase();
+        let is_chunked = head.windows(7).any(|word| word == b"chunked");
+        let mut client = Client { stream, transport, received, is_chunked, text: Vec::new() };
         if transport == Transport::Websocket {
             let what = match facility {
                 Some(number) => format!("\"facilities\":[\"{}\"]", id(1, number)),
@@ -111,6 +114,9 @@ impl Client {
 
     /// The data of the next event.
     fn event(&mut self) -> Option<Vec<u8>> {
+        if !self.is_chunked {
+            self.text.append(&mut self.received);
+        }
         while let Some((start, end)) = chunk_of(&self.received) {
             self.text.extend_from_slice(&self.received[start..end]);
             self.received.drain(..end + 2);
