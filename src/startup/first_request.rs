@@ -9,12 +9,15 @@ use actix_http::{
     HttpMessage, KeepAlive, Request, ServiceConfig, error::DispatchError as Failed, h1,
 };
 use actix_service::{Service, ServiceFactory, fn_factory};
-use actix_web::{dev::Extensions, rt::net::TcpStream};
+use actix_web::{dev::Extensions, http::StatusCode, rt::net::TcpStream};
 use futures_util::{StreamExt, future::LocalBoxFuture};
 
 use crate::http::{
     edge::TooMany,
-    live::{STREAM, takeover::CanLeave},
+    live::{
+        STREAM,
+        takeover::{CanLeave, refuse},
+    },
 };
 
 /// A client that sends nothing for so long goes to HTTP, which has time-outs of its own.
@@ -115,8 +118,17 @@ where
             let peer = stream.peer_addr().ok();
             let mut framed = Framed::new(stream, h1::Codec::new(config));
             let read = tokio::time::timeout(first.head, framed.next()).await;
-            let Ok(Some(Ok(h1::Message::Item(mut request)))) = read else {
-                return Ok(()); // it has ended, took too long, or has a head that cannot be read
+            let mut request = match read {
+                Ok(Some(Ok(h1::Message::Item(request)))) => request,
+                Ok(Some(Err(_))) => {
+                    refuse(framed, StatusCode::BAD_REQUEST).await;
+                    return Ok(());
+                }
+                Err(_) => {
+                    refuse(framed, StatusCode::REQUEST_TIMEOUT).await;
+                    return Ok(());
+                }
+                Ok(_) => return Ok(()), // the client has left
             };
             request.head_mut().peer_addr = peer;
             {

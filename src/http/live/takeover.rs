@@ -109,6 +109,14 @@ where
     }
 }
 
+/// Answers a request whose head cannot be taken, as HTTP does, and ends the connection.
+pub async fn refuse<T: Bare>(framed: Framed<T, h1::Codec>, status: StatusCode) {
+    let answer = Response::new(status).map_into_boxed_body();
+    if let Err(error) = write(answer, None, framed.into_parts()).await {
+        tracing::debug!(%error, "a client left before it was answered");
+    }
+}
+
 /// Writes an answer. With a ticket the socket goes to whoever serves it; otherwise the connection
 /// ends.
 async fn write<T: Bare>(
